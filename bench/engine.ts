@@ -2,9 +2,9 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { parseClipConfig, type VitConfig } from '../src/clip/config.ts';
-import { initialise } from '../src/clip/initialise.ts';
-import { visionParameters, visionTower } from '../src/clip/vision.ts';
+import { parseClipConfig, type VitConfig } from '../src/clip/towers/config.ts';
+import { initialise } from '../src/clip/towers/initialise.ts';
+import { visionParameters, visionTower } from '../src/clip/towers/vision.ts';
 import {
   adamW,
   compile,

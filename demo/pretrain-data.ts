@@ -1,5 +1,5 @@
 /** Batches of the pre-training: drawings of concepts in the training styles, with captions, by step. */
-import type { ClipTokenizer } from '../src/clip/tokenizer.ts';
+import type { ClipTokenizer } from '../src/clip/tokenizer/tokenizer.ts';
 import { random } from '../src/random.ts';
 import { captionOf } from './captions.ts';
 import type { Concept } from './concepts.ts';

@@ -4,11 +4,11 @@
  * A contrastive loss alone learns little from so few images, so each image and each caption is also classified against a
  * learned table of all concepts, which is thrown away afterwards.
  */
-import { runningAverages } from '../src/clip/batch-norm.ts';
-import type { ClipConfig, ResnetConfig } from '../src/clip/config.ts';
-import { initialise } from '../src/clip/initialise.ts';
-import { resnetParameters, resnetTower } from '../src/clip/resnet.ts';
-import { textParameters, textTower } from '../src/clip/text.ts';
+import { runningAverages } from '../src/clip/towers/batch-norm.ts';
+import type { ClipConfig, ResnetConfig } from '../src/clip/towers/config.ts';
+import { initialise } from '../src/clip/towers/initialise.ts';
+import { resnetParameters, resnetTower } from '../src/clip/towers/resnet.ts';
+import { textParameters, textTower } from '../src/clip/towers/text.ts';
 import {
   adamW,
   add,

@@ -5,11 +5,11 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { foldBatchNorm } from '../src/clip/batch-norm.ts';
-import { saveCheckpoint } from '../src/clip/checkpoint.ts';
-import type { ClipConfig, ResnetConfig } from '../src/clip/config.ts';
+import { saveCheckpoint } from '../src/clip/checkpoint/checkpoint.ts';
 import { CLIP_MEAN, CLIP_STD } from '../src/clip/preprocess.ts';
-import { createTokenizer } from '../src/clip/tokenizer.ts';
+import { createTokenizer } from '../src/clip/tokenizer/tokenizer.ts';
+import { foldBatchNorm } from '../src/clip/towers/batch-norm.ts';
+import type { ClipConfig, ResnetConfig } from '../src/clip/towers/config.ts';
 import { compile, type Session, type TensorData } from '../src/engine/index.ts';
 import { hashJson } from '../src/io/hash.ts';
 import { openSafetensors, writeSafetensors } from '../src/io/safetensors.ts';

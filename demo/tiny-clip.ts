@@ -1,5 +1,5 @@
 /** The embedded default's architecture: a small residual image tower and a small text transformer. */
-import { type ClipConfig, parseClipConfig } from '../src/clip/config.ts';
+import { type ClipConfig, parseClipConfig } from '../src/clip/towers/config.ts';
 
 /** Side of the images the tiny CLIP sees, in pixels. */
 export const imageSize = 48;

@@ -8,8 +8,8 @@ import { loadConcepts } from '../demo/concepts.ts';
 import { evaluationBatch } from '../demo/dataset.ts';
 import { loadSprites, type Sprites } from '../demo/sprites.ts';
 import { zeroShotAccuracy } from '../demo/zero-shot.ts';
-import { exportImageTower } from '../src/clip/export.ts';
-import { visionParameters } from '../src/clip/vision.ts';
+import { exportImageTower } from '../src/clip/export/onnx.ts';
+import { visionParameters } from '../src/clip/towers/vision.ts';
 import { loadClip, loadVocabulary } from '../src/index.ts';
 import { packageFile } from '../src/vocab/package-root.ts';
 

@@ -5,13 +5,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { compile, input, program, state } from '../engine/index.ts';
 import { readJson } from '../io/json.ts';
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts';
-import { clipParameters, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
+import { clipParameters, loadCheckpoint, saveCheckpoint } from './checkpoint/checkpoint.ts';
 import { loadClip } from './clip.ts';
-import { parseClipConfig } from './config.ts';
 import { createImageEncoder, createTextEncoder, type OnProgress } from './encoders.ts';
-import { initialise } from './initialise.ts';
 import { prototypes, TEMPLATES } from './prototypes.ts';
-import { textParameters, textTower } from './text.ts';
+import { parseClipConfig } from './towers/config.ts';
+import { initialise } from './towers/initialise.ts';
+import { textParameters, textTower } from './towers/text.ts';
 
 const goldens = new URL('../../test/goldens/clip/', import.meta.url).pathname;
 let folder: string;

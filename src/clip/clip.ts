@@ -1,8 +1,8 @@
 /** A CLIP model ready to use: images and texts as unit embeddings in one space. */
-import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
-import type { ClipConfig } from './config.ts';
+import { type Checkpoint, loadCheckpoint } from './checkpoint/checkpoint.ts';
 import { createImageEncoder, createTextEncoder, type EncoderOptions, type OnProgress } from './encoders.ts';
 import type { Preprocess } from './preprocess.ts';
+import type { ClipConfig } from './towers/config.ts';
 
 export interface Clip {
   readonly config: ClipConfig;

@@ -11,11 +11,11 @@ import {
   type Tensor,
 } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
-import type { Checkpoint } from './checkpoint.ts';
-import type { Parameters } from './parameters.ts';
-import { textTower } from './text.ts';
-import type { ClipTokenizer, TokenBatch } from './tokenizer.ts';
-import { visionTower } from './vision.ts';
+import type { Checkpoint } from './checkpoint/checkpoint.ts';
+import type { ClipTokenizer, TokenBatch } from './tokenizer/tokenizer.ts';
+import type { Parameters } from './towers/parameters.ts';
+import { textTower } from './towers/text.ts';
+import { visionTower } from './towers/vision.ts';
 
 export interface EncoderOptions extends SessionOptions {
   /** Rows computed at once; default 32 images or 64 texts. */

@@ -1,10 +1,10 @@
 /** The train stage (METHOD §3): self-training, then the tuned model and what it calls every image. */
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { clipParameters, saveCheckpoint } from '../clip/checkpoint.ts';
+import { clipParameters, saveCheckpoint } from '../clip/checkpoint/checkpoint.ts';
 import { createImageEncoder } from '../clip/encoders.ts';
-import { exportImageTower } from '../clip/export.ts';
-import { visionParameters } from '../clip/vision.ts';
+import { exportImageTower } from '../clip/export/onnx.ts';
+import { visionParameters } from '../clip/towers/vision.ts';
 import { learningRates } from '../config/schema.ts';
 import { nearestNames } from '../discover/nearest.ts';
 import { S3aError } from '../errors.ts';

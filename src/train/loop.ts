@@ -1,6 +1,6 @@
 /** Self-training from beginning to end (METHOD §3): epochs of steps, metrics, checkpoints, and going on after a kill. */
 import { join } from 'node:path';
-import { visionParameters } from '../clip/vision.ts';
+import { visionParameters } from '../clip/towers/vision.ts';
 import { compile } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
 import type { Failure } from '../images/batch.ts';

@@ -1,7 +1,8 @@
 /** The settings of self-training with the values of METHOD §3, and what it works on. */
-import type { ClipConfig } from '../clip/config.ts';
+
 import type { Preprocess } from '../clip/preprocess.ts';
-import { visionParameters } from '../clip/vision.ts';
+import type { ClipConfig } from '../clip/towers/config.ts';
+import { visionParameters } from '../clip/towers/vision.ts';
 import type { Starved } from '../discover/vote.ts';
 import type { Device } from '../engine/index.ts';
 import { sizeOf } from '../engine/shape.ts';

@@ -1,6 +1,6 @@
 /** The step's graph against the same steps in PyTorch; accumulation against the whole batch. */
 import { describe, expect, test } from 'vitest';
-import { type ClipConfig, parseClipConfig } from '../clip/config.ts';
+import { type ClipConfig, parseClipConfig } from '../clip/towers/config.ts';
 import { compile, type TensorData } from '../engine/index.ts';
 import { readJson } from '../io/json.ts';
 import { openSafetensors } from '../io/safetensors.ts';

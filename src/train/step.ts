@@ -1,7 +1,7 @@
 /** One step of self-training as one graph: both towers, both losses, AdamW and the teacher's average (METHOD §3). */
-import type { ClipConfig } from '../clip/config.ts';
-import { layerCount, layerId } from '../clip/initialise.ts';
-import { visionParameters, visionTower } from '../clip/vision.ts';
+import type { ClipConfig } from '../clip/towers/config.ts';
+import { layerCount, layerId } from '../clip/towers/initialise.ts';
+import { visionParameters, visionTower } from '../clip/towers/vision.ts';
 import {
   accumulate,
   adamW,

@@ -1,7 +1,8 @@
 /** Structural labels anew from the teacher: its features of all images, then vote and re-assign (METHOD §3). */
-import type { ClipConfig } from '../clip/config.ts';
+
 import type { Preprocess } from '../clip/preprocess.ts';
-import { visionParameters, visionTower } from '../clip/vision.ts';
+import type { ClipConfig } from '../clip/towers/config.ts';
+import { visionParameters, visionTower } from '../clip/towers/vision.ts';
 import { NameSearch } from '../discover/nearest.ts';
 import { type Starved, vote } from '../discover/vote.ts';
 import { compile, input, l2Normalize, program, type SessionOptions, state } from '../engine/index.ts';

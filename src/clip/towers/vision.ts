@@ -1,5 +1,5 @@
 /** CLIP's image towers: the vision transformer, and the residual tower in its folded form. */
-import { add, concat, input, linear, pad, patchEmbed, reshape, slice, type Tensor } from '../engine/index.ts';
+import { add, concat, input, linear, pad, patchEmbed, reshape, slice, type Tensor } from '../../engine/index.ts';
 import type { ClipConfig, VitConfig } from './config.ts';
 import { type Parameter, type Parameters, recordParameters } from './parameters.ts';
 import { resnetTower } from './resnet.ts';

@@ -16,7 +16,7 @@ import {
   softmax,
   type Tensor,
   transpose,
-} from '../engine/index.ts';
+} from '../../engine/index.ts';
 import { convNorm, type NormContext, type NormMode } from './batch-norm.ts';
 import { type ResnetConfig, resnetWidth } from './config.ts';
 import { type Parameter, type Parameters, recordParameters } from './parameters.ts';

@@ -1,6 +1,6 @@
 /** Random weights for a new CLIP, as transformers draws them, and the layer each weight belongs to. */
-import { sizeOf } from '../engine/index.ts';
-import { random } from '../random.ts';
+import { sizeOf } from '../../engine/index.ts';
+import { random } from '../../random.ts';
 import type { ClipConfig } from './config.ts';
 import type { Parameter } from './parameters.ts';
 

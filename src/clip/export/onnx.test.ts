@@ -3,15 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CLIPVisionModelWithProjection, env, Tensor } from '@huggingface/transformers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readJson } from '../io/json.ts';
-import { openSafetensors } from '../io/safetensors.ts';
-import { foldBatchNorm } from './batch-norm.ts';
-import { clipParameters, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
-import { parseClipConfig } from './config.ts';
-import { exportImageTower, imageTowerOnnx } from './export.ts';
-import { initialise } from './initialise.ts';
+import { readJson } from '../../io/json.ts';
+import { openSafetensors } from '../../io/safetensors.ts';
+import { clipParameters, loadCheckpoint, saveCheckpoint } from '../checkpoint/checkpoint.ts';
+import { foldBatchNorm } from '../towers/batch-norm.ts';
+import { parseClipConfig } from '../towers/config.ts';
+import { initialise } from '../towers/initialise.ts';
+import { exportImageTower, imageTowerOnnx } from './onnx.ts';
 
-const goldens = new URL('../../test/goldens/clip/', import.meta.url).pathname;
+const goldens = new URL('../../../test/goldens/clip/', import.meta.url).pathname;
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 's3a-export-'));

@@ -1,5 +1,5 @@
 /** Weights by name: how a tower asks for them, and the list of those it asked for. */
-import { input, type Tensor } from '../engine/index.ts';
+import { input, type Tensor } from '../../engine/index.ts';
 
 /** Gives the tensor of a named weight; a tower calls it once for each of its weights. */
 export type Parameters = (name: string, shape: readonly number[]) => Tensor;

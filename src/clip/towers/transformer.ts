@@ -10,7 +10,7 @@ import {
   softmax,
   type Tensor,
   transpose,
-} from '../engine/index.ts';
+} from '../../engine/index.ts';
 import type { EncoderConfig } from './config.ts';
 import type { Parameters } from './parameters.ts';
 

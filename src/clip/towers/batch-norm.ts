@@ -1,5 +1,5 @@
 /** Batch normalisation after a convolution: with batch statistics while training, folded into the convolution after. */
-import { add, batchNorm, conv2d, mul, type Tensor } from '../engine/index.ts';
+import { add, batchNorm, conv2d, mul, type Tensor } from '../../engine/index.ts';
 import type { Parameters } from './parameters.ts';
 
 /** `train` normalises by the batch; `folded` has convolutions with a bias and no normalisation. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { parsePreprocess, preprocessJson } from '../preprocess.ts';
 import { clipConfigText, parseClipConfig, resnetWidth } from './config.ts';
-import { parsePreprocess, preprocessJson } from './preprocess.ts';
 
 const RESNET = {
   model_type: 's3a_resnet',

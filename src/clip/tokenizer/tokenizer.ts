@@ -1,8 +1,8 @@
 /** CLIP's tokenizer from tokenizer.json: padded and cut token ids with the position of each text's end. */
 import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
-import { messageOf, S3aError } from '../errors.ts';
-import { endPositions } from './text.ts';
+import { messageOf, S3aError } from '../../errors.ts';
+import { endPositions } from '../towers/text.ts';
 
 export interface TokenBatch {
   /** [N, length], row-major. */

@@ -1,18 +1,18 @@
 /** Model folders in the Hugging Face layout: config.json, model.safetensors, tokenizer and preprocessor files. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { sameShape, showShape, sizeOf } from '../engine/shape.ts';
-import { S3aError } from '../errors.ts';
-import { writeAtomic } from '../io/atomic-write.ts';
-import { readJson } from '../io/json.ts';
-import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts';
-import { packageFile } from '../vocab/package-root.ts';
-import { type ClipConfig, clipConfigText, parseClipConfig } from './config.ts';
-import type { Parameter } from './parameters.ts';
-import { type Preprocess, parsePreprocess, preprocessJson } from './preprocess.ts';
-import { textParameters } from './text.ts';
-import { type ClipTokenizer, createTokenizer } from './tokenizer.ts';
-import { visionParameters } from './vision.ts';
+import { sameShape, showShape, sizeOf } from '../../engine/shape.ts';
+import { S3aError } from '../../errors.ts';
+import { writeAtomic } from '../../io/atomic-write.ts';
+import { readJson } from '../../io/json.ts';
+import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../io/safetensors.ts';
+import { packageFile } from '../../vocab/package-root.ts';
+import { type Preprocess, parsePreprocess, preprocessJson } from '../preprocess.ts';
+import { type ClipTokenizer, createTokenizer } from '../tokenizer/tokenizer.ts';
+import { type ClipConfig, clipConfigText, parseClipConfig } from '../towers/config.ts';
+import type { Parameter } from '../towers/parameters.ts';
+import { textParameters } from '../towers/text.ts';
+import { visionParameters } from '../towers/vision.ts';
 
 /** The parsed tokenizer files, kept as they are so that they can be written again. */
 export interface TokenizerFiles {

@@ -1,6 +1,6 @@
 /** CLIP's config.json in the Hugging Face layout: checked, bounded, with transformers' defaults for missing fields. */
 import { z } from 'zod';
-import { S3aError } from '../errors.ts';
+import { S3aError } from '../../errors.ts';
 
 const size = (limit: number) => z.int().min(1).max(limit);
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { readJson } from '../io/json.ts';
+import { readJson } from '../../io/json.ts';
 import { createTokenizer } from './tokenizer.ts';
 
-const folder = new URL('../../test/goldens/clip/', import.meta.url).pathname;
+const folder = new URL('../../../test/goldens/clip/', import.meta.url).pathname;
 const read = (name: string) => readJson(`${folder}gelu/${name}`);
 
 interface Golden {

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { compile, gradient, input, mean, mul, program, state } from '../engine/index.ts';
-import { readJson } from '../io/json.ts';
-import { openSafetensors } from '../io/safetensors.ts';
+import { compile, gradient, input, mean, mul, program, state } from '../../engine/index.ts';
+import { readJson } from '../../io/json.ts';
+import { openSafetensors } from '../../io/safetensors.ts';
 import { foldBatchNorm, runningAverages } from './batch-norm.ts';
 import { parseClipConfig, type ResnetConfig } from './config.ts';
 import { initialise, layerId } from './initialise.ts';
 import { resnetParameters, resnetTower } from './resnet.ts';
 
-const folder = new URL('../../test/goldens/clip/', import.meta.url).pathname;
+const folder = new URL('../../../test/goldens/clip/', import.meta.url).pathname;
 
 async function golden(name: string) {
   const file = await openSafetensors(`${folder}${name}.safetensors`);

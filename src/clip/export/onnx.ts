@@ -1,10 +1,10 @@
 /** The image tower as an ONNX file that transformers.js, or ONNX Runtime in any language, runs at any batch size. */
 import { join } from 'node:path';
-import { constant, input, program, toOnnx } from '../engine/index.ts';
-import { S3aError } from '../errors.ts';
-import { writeAtomic } from '../io/atomic-write.ts';
-import type { ClipConfig } from './config.ts';
-import { visionTower } from './vision.ts';
+import { constant, input, program, toOnnx } from '../../engine/index.ts';
+import { S3aError } from '../../errors.ts';
+import { writeAtomic } from '../../io/atomic-write.ts';
+import type { ClipConfig } from '../towers/config.ts';
+import { visionTower } from '../towers/vision.ts';
 
 // No other extent of a tower is a multiple of this prime, so wherever it stands is the batch.
 const BATCH = { extent: 1_000_003, name: 'batch_size' };

@@ -1,5 +1,5 @@
 /** CLIP's text tower: a causal transformer whose state at the end-of-text token is the embedding. */
-import { add, constant, gather, input, linear, reshape, slice, type Tensor } from '../engine/index.ts';
+import { add, constant, gather, input, linear, reshape, slice, type Tensor } from '../../engine/index.ts';
 import type { ClipConfig, TextConfig } from './config.ts';
 import { type Parameter, type Parameters, recordParameters } from './parameters.ts';
 import { encoder, norm } from './transformer.ts';

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { add, compile, gradient, input, mean, mul, program, state, type TensorData } from '../engine/index.ts';
-import { readJson } from '../io/json.ts';
-import { openSafetensors } from '../io/safetensors.ts';
+import { add, compile, gradient, input, mean, mul, program, state, type TensorData } from '../../engine/index.ts';
+import { readJson } from '../../io/json.ts';
+import { openSafetensors } from '../../io/safetensors.ts';
 import { parseClipConfig, type VitConfig } from './config.ts';
 import { initialise, layerCount, layerId } from './initialise.ts';
 import { causalMask, endPositions, textEmbeddings, textParameters, textTower } from './text.ts';
 import { encoderLayer } from './transformer.ts';
 import { visionEmbeddings, visionParameters, visionTower } from './vision.ts';
 
-const folder = new URL('../../test/goldens/clip/', import.meta.url).pathname;
+const folder = new URL('../../../test/goldens/clip/', import.meta.url).pathname;
 
 async function tensorsOf(path: string): Promise<Map<string, TensorData>> {
   const file = await openSafetensors(path);
