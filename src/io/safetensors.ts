@@ -3,6 +3,7 @@ import { messageOf, S3aError } from '../errors.ts';
 import { writeAtomic } from './atomic-write.ts';
 import { type ByteFile, openBytes } from './bytes.ts';
 import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from './float16.ts';
+import type { TensorFile } from './tensor-file.ts';
 
 /** Element types that are read; F16 and BF16 come as their bits. In the order by which the reference writer sorts. */
 const ARRAYS = {
@@ -32,7 +33,7 @@ export interface TensorInfo {
 }
 
 /** An open file; tensors are read from the disk when they are asked for. */
-export interface SafetensorsFile {
+export interface SafetensorsFile extends TensorFile {
   /** Names in the order of their bytes. */
   readonly names: string[];
   /** The header's `__metadata__`. */
@@ -90,6 +91,7 @@ function opened(
     return new ARRAYS[dtype](buffer);
   };
   return {
+    path,
     names: [...entries.keys()],
     metadata,
     has: name => entries.has(name),
