@@ -5,7 +5,7 @@
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { saveCheckpoint } from '../src/clip/checkpoint/checkpoint.ts';
+import { saveCheckpoint } from '../src/clip/checkpoint/save.ts';
 import { CLIP_MEAN, CLIP_STD } from '../src/clip/preprocess.ts';
 import { createTokenizer } from '../src/clip/tokenizer/tokenizer.ts';
 import { foldBatchNorm } from '../src/clip/towers/batch-norm.ts';

@@ -104,9 +104,7 @@ export class Run {
   /** Identifies the model's weights, configuration and preprocessing; large files are hashed once. */
   modelHash(): Promise<string> {
     this.#modelHash ??= this.clip().then(async ({ checkpoint }) => {
-      const files = ['config.json', 'model.safetensors', 'preprocessor_config.json', 'tokenizer.json'];
-      const present = files.map(file => join(checkpoint.folder, file)).filter(path => existsSync(path));
-      return hashJson(await Promise.all(present.map(hashFile)));
+      return hashJson(await Promise.all(checkpoint.identity.map(hashFile)));
     });
     return this.#modelHash;
   }

@@ -1,7 +1,8 @@
 /** The train stage (METHOD §3): self-training, then the tuned model and what it calls every image. */
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { clipParameters, saveCheckpoint } from '../clip/checkpoint/checkpoint.ts';
+import { clipParameters } from '../clip/checkpoint/checkpoint.ts';
+import { saveCheckpoint } from '../clip/checkpoint/save.ts';
 import { createImageEncoder } from '../clip/encoders.ts';
 import { exportImageTower } from '../clip/export/onnx.ts';
 import { visionParameters } from '../clip/towers/vision.ts';

@@ -5,7 +5,8 @@ import { CLIPVisionModelWithProjection, env, Tensor } from '@huggingface/transfo
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readJson } from '../../io/json.ts';
 import { openSafetensors } from '../../io/safetensors.ts';
-import { clipParameters, loadCheckpoint, saveCheckpoint } from '../checkpoint/checkpoint.ts';
+import { clipParameters, loadCheckpoint } from '../checkpoint/checkpoint.ts';
+import { saveCheckpoint } from '../checkpoint/save.ts';
 import { foldBatchNorm } from '../towers/batch-norm.ts';
 import { parseClipConfig } from '../towers/config.ts';
 import { initialise } from '../towers/initialise.ts';
