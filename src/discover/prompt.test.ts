@@ -178,6 +178,15 @@ describe('promptCluster', () => {
     await expect(promptCluster(candidates, gloss(), options)).rejects.toMatchObject({ code: 'PROMPT_OPTION' });
   });
 
+  it('sends the schema of an answer about these labels and no others', async () => {
+    const { model, requests } = script(lines('hook', 'beak', 'pink'));
+    await promptCluster(candidates, model, { repeats: 1 });
+    expect(requests[0].schema).toMatchObject({
+      required: ['crane (1)', 'crane (2)', 'flamingo'],
+      additionalProperties: false,
+    });
+  });
+
   it('asks nothing about no candidates', async () => {
     expect(await promptCluster([], script('').model)).toEqual({
       candidates: [],
@@ -284,7 +293,9 @@ describe('promptCluster with a server', () => {
     expect(server.received).toHaveLength(3);
     for (const { raw, headers, url, body } of server.received) {
       expect(`${raw} ${JSON.stringify(headers)} ${url}`).not.toMatch(/IMG_0042|holiday|n0\d{7}/);
-      expect(Object.keys(body).sort()).toEqual(['max_tokens', 'messages', 'model', 'seed', 'temperature']);
+      expect(Object.keys(body).sort()).toEqual([
+        ...['max_tokens', 'messages', 'model', 'response_format', 'seed', 'temperature'],
+      ]);
       const known = candidates.flatMap(({ name, meanings }) => [
         name,
         ...meanings.flatMap(of => [of.gloss ?? '', ...(of.synonyms ?? [])]),

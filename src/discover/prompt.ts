@@ -1,5 +1,6 @@
 /** The prompt step (METHOD §2.4): for the candidates of a cluster, weighted phrases that tell them apart in a photo. */
 import { messageOf, S3aError } from '../errors.ts';
+import { answerSchema } from '../llm/structured.ts';
 import { type Exchange, plain, type TextModel, TextModelError, type TextRequest } from '../llm/text-model.ts';
 import { random } from '../random.ts';
 import { type ParsedAnswer, parseAnswer } from './answer.ts';
@@ -142,6 +143,7 @@ async function ask(
     // From the concepts, not from the cluster's number: the request stays the same when clusters are re-indexed.
     seed: random(options.seed, 'prompt', ...labels, repeat, again).int(0x7fffffff),
     repeat,
+    schema: answerSchema(labels),
   };
   const where = `repeat ${repeat + 1}, request ${again + 1}`;
   options.signal?.throwIfAborted();

@@ -305,6 +305,18 @@ describe('openAiCompatible', () => {
     expect(server.received).toHaveLength(5);
   });
 
+  it('does not follow a server that sends on to another place', async () => {
+    const other = await chatServer((response, request) => say(response, goodAnswer(request)));
+    const { model } = await open(response => {
+      response.writeHead(307, { location: `${other.baseUrl}/chat/completions` }).end();
+    });
+    const error = await failure(model.complete(sampleRequest));
+    expect(error).toMatchObject({ code: 'LLM_REDIRECT', scope: 'model' });
+    expect(error.message).toContain(other.baseUrl);
+    expect(other.received).toEqual([]);
+    await other.close();
+  });
+
   it('does not repeat a request that was refused for what it says', async () => {
     const { server, model } = await open(response => sendJson(response, 400, { error: { message: 'content policy' } }));
     expect(await failure(model.complete(sampleRequest))).toMatchObject({

@@ -1,11 +1,13 @@
 /** A text model behind an OpenAI-compatible chat API: OpenAI, Ollama, vLLM, llama.cpp, LM Studio and others. */
 import OpenAI, { APIError } from 'openai';
-import type { ChatCompletion, ChatCompletionCreateParamsNonStreaming } from 'openai/resources/chat/completions';
+import type { ChatCompletion } from 'openai/resources/chat/completions';
 import { boundedFetch } from './bounded-fetch.ts';
+import { createDialect, type Sent } from './dialect.ts';
 import { endpoint } from './endpoint.ts';
 import { answerError, explain, type Place } from './openai-errors.ts';
+import { createPace, limitReset } from './rate-limit.ts';
 import { pause, type RetryOptions, retryAfter, waitBefore } from './retry.ts';
-import { checkRequest, type TextAnswer, type TextModel, TextModelError, type TextRequest } from './text-model.ts';
+import { checkRequest, type TextAnswer, type TextModel, TextModelError } from './text-model.ts';
 
 /** Where and how to ask. */
 export interface OpenAiCompatibleOptions extends Partial<RetryOptions> {
@@ -29,8 +31,8 @@ export interface OpenAiCompatibleOptions extends Partial<RetryOptions> {
 /**
  * A text model that asks `baseUrl` for chat completions.
  *
- * Sends again after 429 (honouring Retry-After), 408, 409, 5xx and broken connections; a parameter that the server
- * says it does not know is left out from then on. Throws `LLM_CONFIG` for a base URL that is none or holds a secret.
+ * Sends again after 429 (honouring Retry-After and x-ratelimit headers), 408, 409, 5xx and broken connections. Answers are asked
+ * for as JSON of the request's schema; a parameter or format that the server refuses is left out from then on. Throws `LLM_CONFIG` for a base URL that is none or holds a secret.
  */
 export function openAiCompatible(options: OpenAiCompatibleOptions): TextModel {
   const { model, timeoutMs = 120_000, maxBytes = 1 << 20, maxTokens = 4096, maxRequests = Infinity } = options;
@@ -54,11 +56,12 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): TextModel {
     defaultHeaders: { ...(key ? {} : { Authorization: null }), ...withoutTelemetry },
   });
   const disposed = new AbortController();
-  const left = new Set<Optional>();
+  const dialect = createDialect(model, maxTokens);
+  const pace = createPace();
   let sent = 0;
   let answered = false;
 
-  async function attempt(request: TextRequest, signal: AbortSignal): Promise<TextAnswer> {
+  async function attempt(written: Sent, signal: AbortSignal): Promise<TextAnswer> {
     if (sent >= maxRequests) {
       throw new TextModelError(
         'LLM_BUDGET',
@@ -68,11 +71,13 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): TextModel {
       );
     }
     sent++;
-    const completion: unknown = await client.chat.completions.create(bodyOf(request, model, maxTokens, left), {
-      signal,
-    });
+    const { data, response } = await client.chat.completions.create(written.body, { signal }).withResponse();
+    const text = textOf(data, place);
     answered = true;
-    return { text: textOf(completion, place) };
+    dialect.accepted(written);
+    // The next request would only be refused.
+    pace.hold(Math.min(maxWaitMs, limitReset(response.headers, Date.now()) ?? 0));
+    return { text };
   }
 
   return {
@@ -82,25 +87,26 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): TextModel {
       const either = signal ? AbortSignal.any([signal, disposed.signal]) : disposed.signal;
       for (let tries = 0; ; ) {
         either.throwIfAborted();
+        await pace.ready(either);
+        const written = dialect.write(request);
         try {
-          return await attempt(request, either);
+          return await attempt(written, either);
         } catch (thrown) {
           either.throwIfAborted();
-          const unknown = unsupported(thrown, left);
-          if (unknown) {
-            left.add(unknown);
-            continue;
-          }
+          if (dialect.learn(thrown, written)) continue;
           const error = explain(thrown, place);
           // A server that was never there is not waited for; one that answered before may come back.
           const pointless = !error.retryable || error.scope === 'answer' || (error.scope === 'model' && !answered);
-          const asked = thrown instanceof APIError ? retryAfter(thrown.headers, Date.now()) : undefined;
+          const { headers, status } = thrown instanceof APIError ? thrown : {};
+          const asked = retryAfter(headers, Date.now()) ?? limitReset(headers, Date.now());
           const wait = pointless
             ? undefined
             : waitBefore(tries, asked, request.seed, { retries, backoffMs, maxWaitMs });
           if (wait === undefined) throw error;
           tries++;
-          await pause(wait, either);
+          // Whoever asks a server too often does so for all requests; other failures are this one's alone.
+          if (status === 429) pace.hold(wait);
+          else await pause(wait, either);
         }
       }
     },
@@ -125,40 +131,6 @@ const withoutTelemetry = {
   'X-Stainless-Retry-Count': null,
   'X-Stainless-Timeout': null,
 };
-
-/** What not every server takes, in the words in which servers complain. */
-type Optional = 'temperature' | 'seed' | 'max_tokens' | 'response_format';
-const optional: readonly Optional[] = ['temperature', 'seed', 'max_tokens', 'response_format'];
-
-/** The parameter that the server refused and that has not been left out yet. */
-function unsupported(thrown: unknown, left: ReadonlySet<Optional>): Optional | undefined {
-  if (!(thrown instanceof APIError) || (thrown.status !== 400 && thrown.status !== 422)) return undefined;
-  return optional.find(name => !left.has(name) && (thrown.param === name || thrown.message.includes(name)));
-}
-
-function bodyOf(
-  { messages, temperature, seed, schema }: TextRequest,
-  model: string,
-  maxTokens: number,
-  left: ReadonlySet<Optional>,
-): ChatCompletionCreateParamsNonStreaming {
-  return {
-    model,
-    messages: messages.map(({ role, content }) => ({ role, content })),
-    ...(left.has('temperature') ? {} : { temperature }),
-    ...(left.has('seed') ? {} : { seed }),
-    // OpenAI's newer models know the limit only by its newer name, most other servers only by the older.
-    ...(left.has('max_tokens') ? { max_completion_tokens: maxTokens } : { max_tokens: maxTokens }),
-    ...(schema && !left.has('response_format')
-      ? {
-          response_format: {
-            type: 'json_schema',
-            json_schema: { name: 'answer', schema: { ...schema }, strict: true },
-          },
-        }
-      : {}),
-  };
-}
 
 function textOf(completion: unknown, { baseUrl }: Place): string {
   const choices = (completion as Partial<ChatCompletion> | null | undefined)?.choices;

@@ -68,6 +68,11 @@ function explainStatus(error: APIError, { model, baseUrl, keyVariable, scrub }: 
     scope: 'request' | 'model',
     retryable: boolean,
   ) => new TextModelError(code, message, hint, { scope, retryable });
+  if (status >= 300 && status < 400) {
+    // Following it could carry the request, and what is asked about, to a place that nobody named.
+    const to = scrub(oneLine(error.headers?.get('location') ?? 'another place', maxShown));
+    return fail('LLM_REDIRECT', `${baseUrl} sends on to ${to}.`, 'Name the right base URL.', 'model', false);
+  }
   if (status === 401 || status === 403) {
     return fail(
       'LLM_AUTH',
