@@ -5,7 +5,7 @@ import { messageOf, S3aError } from '../errors.ts';
 import { listImages } from '../images/source.ts';
 import { readTable } from '../io/table.ts';
 import { normalizeName, type Vocabulary } from '../vocab/vocabulary.ts';
-import { loadWordnet } from '../vocab/wordnet.ts';
+import { firstLemma } from '../vocab/wordnet.ts';
 
 /** The label of a file by its name, or undefined. */
 export type Truth = (fileName: string) => string | undefined;
@@ -75,7 +75,7 @@ export function nameOfLabel({ names, entries }: Vocabulary): (label: string) => 
   const byId = new Map(entries.flatMap(({ name, synsets }) => synsets.flatMap(({ id }) => (id ? [[id, name]] : []))));
   return label => {
     const id = /^n\d{8}$/.exec(label.trim().toLowerCase())?.[0];
-    const found = id && (byId.get(id) ?? loadWordnet().get(id)?.lemmas[0]);
+    const found = id && (byId.get(id) ?? firstLemma(id));
     if (found) return normalizeName(found);
     const plain = normalizeName(label);
     return known.has(plain) || plain.includes(' ') ? plain : normalizeName(plain.replaceAll('_', ' '));

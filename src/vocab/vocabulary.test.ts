@@ -6,7 +6,6 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { S3aError } from '../errors.ts';
 import { packageFile } from './package-root.ts';
 import { loadVocabulary, makeVocabulary } from './vocabulary.ts';
-import { loadWordnet } from './wordnet.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 's3a-vocab-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -49,13 +48,6 @@ describe('in21k', () => {
     expect(meanings.filter(({ gloss }) => gloss!.includes('; "'))).toEqual([]);
   });
 
-  test('every hypernym is there, up to the one root', () => {
-    const synsets = loadWordnet();
-    const roots = [...synsets.values()].filter(({ parents }) => parents.length === 0);
-    expect(roots.map(({ lemmas }) => lemmas)).toEqual([['entity']]);
-    for (const { parents } of synsets.values()) for (const parent of parents) expect(synsets.has(parent)).toBe(true);
-  });
-
   test('is found by the compiled package, from any folder', () => {
     const module = new URL('../../dist/src/vocab/vocabulary.js', import.meta.url).href;
     const script = `import { loadVocabulary } from ${JSON.stringify(module)}; console.log((await loadVocabulary('in1k')).names.length);`;
@@ -81,7 +73,7 @@ test('in1k is the 1,000 synsets in class order, whose first lemmas are 997 names
   const twice = entries.filter(({ synsets }) => synsets.length > 1).map(({ name }) => name);
   expect(twice).toHaveLength(3);
   expect(twice).toContain('crane');
-  expect([...loadWordnet().values()].filter(({ in1k }) => in1k)[999].lemmas[0]).toBe('toilet tissue');
+  expect(names.at(-1)).toBe('toilet tissue');
 });
 
 describe('custom files', () => {

@@ -1,11 +1,11 @@
-/** Vocabularies by name or path: the built-in ones of ImageNet, or a file of names. */
+/** Vocabularies by name or path: the built-in ones, or a file of names. */
 import { existsSync } from 'node:fs';
 import { extname } from 'node:path';
 import { S3aError } from '../errors.ts';
+import { wordnetVocabulary } from './built-in.ts';
 import { readVocabulary } from './custom.ts';
 import type { Vocabulary } from './entries.ts';
 import { packageFile } from './package-root.ts';
-import { imagenet1k, imagenet21k } from './wordnet.ts';
 
 export {
   type Concept,
@@ -18,14 +18,15 @@ export {
 
 /** Vocabularies that ship with the package. */
 export const BUILT_IN_VOCABULARIES: Readonly<Record<string, () => Vocabulary | Promise<Vocabulary>>> = {
-  in21k: imagenet21k,
-  in1k: imagenet1k,
+  in21k: () => wordnetVocabulary('in21k'),
+  in1k: () => wordnetVocabulary('in1k'),
+  wordnet: () => wordnetVocabulary('wordnet'),
   /** What the embedded tiny CLIP was trained on: about 1,500 names of emoji. */
   demo: () => readVocabulary(packageFile('demo/model/vocabulary.json')),
 };
 
 /**
- * The vocabulary of that name (`in21k`, `in1k`, `demo`), or of that .txt, .csv or .json file.
+ * The vocabulary of that name (`in21k`, `in1k`, `wordnet`, `demo`), or of that .txt, .csv or .json file.
  *
  * Throws S3aError VOCABULARY for an unknown name and for what is wrong with the file.
  * @example const { names } = await loadVocabulary('in21k'); // 20,071 names

@@ -1,67 +1,79 @@
-/** The ImageNet part of WordNet 3.0 and the two vocabularies made of it (METHOD §1); scripts/build-vocab.mjs makes the data. */
+/** All noun synsets of WordNet 3.0, with ImageNet's marked; scripts/build-vocab.mjs makes the data and describes it. */
 import { readFileSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
-import { type Concept, makeVocabulary, type Vocabulary } from './entries.ts';
 import { packageFile } from './package-root.ts';
 
-/** A synset of ImageNet, or one above it up to the root `entity`. */
-export interface Synset {
-  /** `n` and the eight digits of its WordNet 3.0 offset. */
-  id: string;
-  in21k: boolean;
-  in1k: boolean;
-  /** As WordNet writes them, with spaces. */
-  lemmas: string[];
-  /** Ids of the hypernyms; none only for the root. */
-  parents: string[];
-  gloss: string;
+/** A table of synsets in the order of their WordNet 3.0 offsets; `line` is a place in it, from 0. */
+export interface Wordnet {
+  /** 82,115 synsets. */
+  readonly size: number;
+  /** One digit a synset: 1 for ImageNet-1k, 2 for ImageNet-21k, 3 for both, 0 for neither. */
+  readonly sets: string;
+  /** The lemmas of each synset, joined by `|`, as WordNet writes them but with spaces; synsets are parted by line breaks. */
+  readonly lemmaText: string;
+  /** `n` and the eight digits of the offset. */
+  id(line: number): string;
+  lemmas(line: number): string[];
+  /** Places of the hypernyms; none only for `entity`. */
+  parents(line: number): readonly number[];
+  /** The definition without example sentences. */
+  gloss(line: number): string;
+  /** The place of an id such as `n02084071`; undefined for what is none of the table. */
+  lineOf(id: string): number | undefined;
 }
 
-let synsets: ReadonlyMap<string, Synset> | undefined;
+let table: Wordnet | undefined;
 
-/** All synsets of ImageNet and above by id, in the order of their ids, which is the class order of ImageNet-1k; read once. */
-export function loadWordnet(): ReadonlyMap<string, Synset> {
-  if (synsets) return synsets;
-  const text = brotliDecompressSync(readFileSync(packageFile('src/vocab/data/imagenet.tsv.br'))).toString('utf8');
-  const read = new Map<string, Synset>();
-  for (const line of text.trimEnd().split('\n')) {
-    const [id, sets, lemmas, parents, gloss] = line.split('\t');
-    const members = sets.split(',');
-    read.set(id, {
-      id,
-      in21k: members.includes('21'),
-      in1k: members.includes('1'),
-      lemmas: lemmas.split('|'),
-      parents: parents === '' ? [] : parents.split(','),
-      gloss,
+/** The table, read once; what is not needed for names is decoded when it is first asked for. */
+export function loadWordnet(): Wordnet {
+  table ??= openWordnet();
+  return table;
+}
+
+/** The first lemma of a synset by its id, as WordNet writes it; undefined for an id that is none of a noun. */
+export function firstLemma(id: string): string | undefined {
+  const line = loadWordnet().lineOf(id);
+  return line === undefined ? undefined : loadWordnet().lemmas(line)[0];
+}
+
+function openWordnet(): Wordnet {
+  const [sets, lemmaText, offsetText, parentText] = readData('nouns.br').split('\f');
+  const lemmas = once(() => lemmaText.split('\n'));
+  const glosses = once(() => readData('glosses.br').split('\n'));
+  const offsets = once(() => {
+    let offset = 0;
+    return Int32Array.from(offsetText.split('\n'), step => {
+      offset += Number.parseInt(step, 36);
+      return offset;
     });
-  }
-  synsets = read;
-  return read;
-}
-
-/** All synsets of ImageNet-21k and ImageNet-1k: 20,071 names, each the first lemma of its synsets in lower case (METHOD §1). */
-export function imagenet21k(): Vocabulary {
-  return makeVocabulary(
-    'in21k',
-    concepts(synset => synset.in21k || synset.in1k),
+  });
+  const lines = once(() => new Map(Array.from(offsets(), (offset, line) => [offset, line])));
+  const parents = once(() =>
+    parentText
+      .split('\n')
+      .map((steps, line) => (steps === '' ? [] : steps.split(',').map(step => line - Number.parseInt(step, 36)))),
   );
+  return {
+    size: sets.length,
+    sets,
+    lemmaText,
+    id: line => `n${String(offsets()[line]).padStart(8, '0')}`,
+    lemmas: line => lemmas()[line].split('|'),
+    parents: line => parents()[line],
+    gloss: line => glosses()[line],
+    lineOf: id => (/^n\d{8}$/.test(id) ? lines().get(Number(id.slice(1))) : undefined),
+  };
 }
 
-/** The 1,000 synsets of ImageNet-1k by their first lemma: 997 names, as three are shared by two classes each. */
-export function imagenet1k(): Vocabulary {
-  return makeVocabulary(
-    'in1k',
-    concepts(synset => synset.in1k),
-  );
+function readData(name: string): string {
+  // WordNet is ASCII, which is quickest to decode as Latin-1.
+  return brotliDecompressSync(readFileSync(packageFile(`src/vocab/data/${name}`))).toString('latin1');
 }
 
-function concepts(wanted: (synset: Synset) => boolean): Concept[] {
-  const all = loadWordnet();
-  return [...all.values()].filter(wanted).map(({ id, lemmas, parents, gloss }) => ({
-    id,
-    synonyms: lemmas,
-    gloss,
-    parents: parents.map(parent => all.get(parent)!.lemmas[0].toLowerCase()),
-  }));
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
