@@ -35,9 +35,11 @@ export interface Checkpoint {
 /** Tried in this order; the first that knows the place reads it. */
 const FORMATS: readonly ModelFormat[] = [transformersFormat];
 
-/** All weights of a model: both towers and the logit scale. */
+/** All weights of a model: both towers and the logit scale, with SigLIP also the logit bias. */
 export function clipParameters(config: ClipConfig): Parameter[] {
-  return [...visionParameters(config), ...textParameters(config), { name: 'logit_scale', shape: [] }];
+  const towers = [...visionParameters(config), ...textParameters(config)];
+  if (config.model_type !== 'siglip') return [...towers, { name: 'logit_scale', shape: [] }];
+  return [...towers, { name: 'logit_scale', shape: [1] }, { name: 'logit_bias', shape: [1] }];
 }
 
 /**

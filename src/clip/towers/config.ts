@@ -1,4 +1,7 @@
-/** CLIP's config.json in the Hugging Face layout: checked, bounded, with transformers' defaults for missing fields. */
+/**
+ * config.json of CLIP and SigLIP in the Hugging Face layout: checked, bounded, with transformers' defaults for missing
+ * fields.
+ */
 import { z } from 'zod';
 import { S3aError } from '../../errors.ts';
 
@@ -10,7 +13,7 @@ const square = (limit: number) =>
 
 const encoder = {
   num_hidden_layers: size(256).default(12),
-  hidden_act: z.enum(['quick_gelu', 'gelu']).default('quick_gelu'),
+  hidden_act: z.enum(['quick_gelu', 'gelu', 'gelu_pytorch_tanh']).default('quick_gelu'),
   layer_norm_eps: z.number().positive().default(1e-5),
   initializer_range: z.number().positive().default(0.02),
 };
@@ -66,6 +69,50 @@ const resnetSchema = z
     'image_size cannot be halved by the stem and by every stage',
   );
 
+const siglipEncoder = {
+  num_hidden_layers: size(256).default(12),
+  hidden_act: encoder.hidden_act.unwrap().default('gelu_pytorch_tanh'),
+  layer_norm_eps: z.number().positive().default(1e-6),
+  hidden_size: size(8192).default(768),
+  intermediate_size: size(65536).default(3072),
+  num_attention_heads: size(256).default(12),
+};
+
+const siglipTextSchema = z
+  .looseObject({
+    ...siglipEncoder,
+    model_type: z.literal('siglip_text_model').default('siglip_text_model'),
+    vocab_size: size(1_000_000).default(32000),
+    max_position_embeddings: size(4096).default(64),
+    projection_size: size(8192).nullish(),
+  })
+  .refine(c => c.hidden_size % c.num_attention_heads === 0, 'hidden_size is not a multiple of num_attention_heads');
+
+const siglipVisionSchema = z
+  .looseObject({
+    ...siglipEncoder,
+    model_type: z.literal('siglip_vision_model').default('siglip_vision_model'),
+    num_channels: z.literal(3).default(3),
+    image_size: square(2048).default(224),
+    patch_size: square(256).default(16),
+    vision_use_head: z.literal(true, 'without the attention pooling head a tower gives no embedding').optional(),
+  })
+  .refine(c => c.hidden_size % c.num_attention_heads === 0, 'hidden_size is not a multiple of num_attention_heads')
+  .refine(c => c.image_size >= c.patch_size, 'the image is smaller than a patch');
+
+const siglipSchema = z
+  .looseObject({
+    model_type: z.literal('siglip'),
+    text_config: siglipTextSchema,
+    vision_config: siglipVisionSchema,
+  })
+  // SigLIP projects no image: the embedding is as wide as the image tower.
+  .transform((c): typeof c & { projection_dim: number } => ({ ...c, projection_dim: c.vision_config.hidden_size }))
+  .refine(
+    ({ text_config: text, projection_dim: width }) => (text.projection_size ?? text.hidden_size) === width,
+    'the embeddings of texts (text_config.projection_size) and images (vision_config.hidden_size) differ in width',
+  );
+
 const clipSchema = z.looseObject({
   model_type: z.literal('clip').default('clip'),
   projection_dim: size(8192).default(512),
@@ -74,10 +121,16 @@ const clipSchema = z.looseObject({
   vision_config: z.discriminatedUnion('model_type', [vitSchema, resnetSchema]),
 });
 
-/** The fields are spelt as config.json spells them, so that reading and writing are the same object. */
-export type ClipConfig = z.output<typeof clipSchema>;
-export type TextConfig = ClipConfig['text_config'];
+/**
+ * The configuration of a model, CLIP's or SigLIP's; `model_type` says whose. The fields are spelt as config.json spells them,
+ * so that reading and writing are the same object; only SigLIP's `projection_dim`, the width of an embedding, is computed.
+ */
+export type ClipConfig = z.output<typeof clipSchema> | SiglipConfig;
+export type SiglipConfig = z.output<typeof siglipSchema>;
+export type TextConfig = z.output<typeof textSchema>;
+export type SiglipTextConfig = z.output<typeof siglipTextSchema>;
 export type VitConfig = z.output<typeof vitSchema>;
+export type SiglipVisionConfig = z.output<typeof siglipVisionSchema>;
 export type ResnetConfig = z.output<typeof resnetSchema>;
 /** What a transformer stack of either tower reads. */
 export type EncoderConfig = Pick<
@@ -90,42 +143,58 @@ export function resnetWidth(config: { widths: readonly number[]; block: string }
   return config.widths[config.widths.length - 1] * (config.block === 'bottleneck' ? 4 : 1);
 }
 
+const KNOWN = "Known are CLIP (transformers' CLIPModel, or with the s3a_resnet image tower) and SigLIP (SiglipModel).";
+
 /**
  * Checks a parsed config.json and fills in transformers' defaults.
  *
- * `text_config_dict` and `vision_config_dict`, which old files carry, win over the plain ones as in transformers.
+ * `text_config_dict` and `vision_config_dict`, which old files of CLIP carry, win over the plain ones as in transformers.
  * @param json the parsed file
  * @param where the file's name, for messages
- * @throws S3aError MODEL_CONFIG that names the first field that is not as CLIP has it
+ * @throws S3aError MODEL_CONFIG that names the first field that is not as CLIP or SigLIP has it
  */
 export function parseClipConfig(json: unknown, where = 'config.json'): ClipConfig {
   const raw = z.record(z.string(), z.unknown()).safeParse(json);
   if (!raw.success) throw new S3aError('MODEL_CONFIG', `${where} is not a JSON object`);
+  if (raw.data.model_type === 'siglip2') {
+    throw new S3aError(
+      'MODEL_CONFIG',
+      `${where}: model_type = "siglip2": a NaFlex model, whose images have no fixed size, is not known`,
+      "SigLIP2 checkpoints of a fixed resolution have the model_type 'siglip'; use one of those.",
+    );
+  }
   const { text_config_dict, vision_config_dict, ...rest } = raw.data;
-  const vision = z.looseObject({}).safeParse(vision_config_dict ?? rest.vision_config ?? {});
-  const parsed = clipSchema.safeParse({
+  const given = {
     ...rest,
     text_config: text_config_dict ?? rest.text_config ?? {},
-    // A discriminated union needs its key, which files written by transformers may leave out.
-    vision_config: vision.success ? { model_type: 'clip_vision_model', ...vision.data } : vision_config_dict,
-  });
+    vision_config: vision_config_dict ?? rest.vision_config ?? {},
+  };
+  const parsed = rest.model_type === 'siglip' ? siglipSchema.safeParse(given) : parseClip(given);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const path = issue.path.join('.');
   const value = issue.path.reduce<unknown>(
     (at, key) => (typeof at === 'object' && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined),
-    rest,
+    given,
   );
-  throw new S3aError(
-    'MODEL_CONFIG',
-    `${where}: ${path || 'the file'} = ${JSON.stringify(value)}: ${issue.message}`,
-    'only CLIP models are known: two towers as transformers has them in CLIPModel, or the s3a_resnet image tower',
-  );
+  const found = path ? `${path} = ${String(JSON.stringify(value)).slice(0, 80)}` : 'the file';
+  throw new S3aError('MODEL_CONFIG', `${where}: ${found}: ${issue.message}`, KNOWN);
+}
+
+/** A discriminated union needs its key, which files written by transformers may leave out. */
+function parseClip(given: Record<string, unknown>): ReturnType<typeof clipSchema.safeParse> {
+  const vision = z.looseObject({}).safeParse(given.vision_config);
+  return clipSchema.safeParse({
+    ...given,
+    ...(vision.success ? { vision_config: { model_type: 'clip_vision_model', ...vision.data } } : {}),
+  });
 }
 
 /** The text of config.json. Whole numbers in float fields get their point, because transformers 5 refuses 1 for 1.0. */
 export function clipConfigText(config: ClipConfig): string {
+  const { projection_dim, ...rest } = config;
+  const written = config.model_type === 'siglip' ? rest : config;
   const floats = 'initializer_factor|initializer_range|layer_norm_eps|attention_dropout|logit_scale_init_value';
   const whole = new RegExp(`("(?:${floats})": -?\\d+)(?=[,\\n])`, 'g');
-  return `${JSON.stringify(config, null, 2).replace(whole, '$1.0')}\n`;
+  return `${JSON.stringify(written, null, 2).replace(whole, '$1.0')}\n`;
 }

@@ -1,11 +1,11 @@
-/** Random weights for a new CLIP, as transformers draws them, and the layer each weight belongs to. */
+/** Random weights for a new CLIP or SigLIP, as transformers draws them, and the layer each weight belongs to. */
 import { sizeOf } from '../../engine/index.ts';
 import { random } from '../../random.ts';
 import type { ClipConfig } from './config.ts';
 import type { Parameter } from './parameters.ts';
 
 /**
- * Starting weights: normal with the deviations of transformers' CLIPPreTrainedModel for the transformers, those of CLIP's
+ * Starting weights: normal with the deviations of transformers' CLIPPreTrainedModel and SiglipPreTrainedModel, those of CLIP's
  * AttentionPool2d for attention pooling, He's (fan in) for convolutions; the last batch norm of a residual block starts
  * at zero, as in CLIP, so that every block starts as the identity.
  * @param parameters of one or both towers
@@ -27,8 +27,15 @@ export function initialise(
   );
 }
 
-function distribution(config: ClipConfig, name: string, shape: readonly number[]): { mean: number; deviation: number } {
-  const normal = (deviation: number) => ({ mean: 0, deviation });
+interface Distribution {
+  mean: number;
+  deviation: number;
+}
+
+const normal = (deviation: number): Distribution => ({ mean: 0, deviation });
+
+function distribution(config: ClipConfig, name: string, shape: readonly number[]): Distribution {
+  if (config.model_type === 'siglip') return siglipDistribution(name, shape);
   if (name === 'logit_scale') return { mean: config.logit_scale_init_value, deviation: 0 };
   if (name.endsWith('bias')) return normal(0);
   if (isLastNorm(config, name)) return normal(0);
@@ -48,13 +55,24 @@ function distribution(config: ClipConfig, name: string, shape: readonly number[]
   return normal((2 * layers * shape[1]) ** -0.5);
 }
 
+/** SigLIP's: Xavier's within blocks and pooling head, the inverse root of the fan in elsewhere; scale and bias at zero. */
+function siglipDistribution(name: string, shape: readonly number[]): Distribution {
+  if (/norm\d?\.weight$/.test(name)) return { mean: 1, deviation: 0 };
+  if (/fc[12]\.bias$/.test(name)) return normal(1e-6);
+  if (/bias$|^logit_/.test(name)) return normal(0);
+  if (name.includes('patch_embedding')) return normal((shape[1] * shape[2] * shape[3]) ** -0.5);
+  const [fanOut, fanIn] = shape.slice(-2);
+  if (/self_attn|fc[12]|in_proj/.test(name)) return normal(Math.sqrt(2 / (fanIn + fanOut)));
+  return normal(fanIn ** -0.5);
+}
+
 function isLastNorm({ vision_config: vision }: ClipConfig, name: string): boolean {
   if (vision.model_type !== 's3a_resnet') return false;
   return name.endsWith(vision.block === 'basic' ? '.conv2.norm.weight' : '.conv3.norm.weight');
 }
 
 function initializerRange({ vision_config: vision }: ClipConfig): number {
-  return vision.model_type === 's3a_resnet' ? 0.02 : vision.initializer_range;
+  return vision.model_type === 'clip_vision_model' ? vision.initializer_range : 0.02;
 }
 
 /**

@@ -1,18 +1,20 @@
-/** CLIP's text tower: a causal transformer whose state at the end-of-text token is the embedding. */
+/** The text towers: CLIP's, a causal transformer whose state at the end-of-text token is the embedding, and SigLIP's. */
 import { add, constant, gather, input, linear, reshape, slice, type Tensor } from '../../engine/index.ts';
 import type { ClipConfig, TextConfig } from './config.ts';
 import { type Parameter, type Parameters, recordParameters } from './parameters.ts';
+import { siglipTextTower } from './siglip.ts';
 import { encoder, norm } from './transformer.ts';
 
 /**
  * Text embeddings after the projection, not normalised (transformers' `get_text_features`).
  *
- * What follows the end-of-text token cannot reach it through the causal mask, so padding needs no mask of its own.
- * @param ids int32 [B, T], T at most `max_position_embeddings`
- * @param ends int32 [B], the position of each row's end-of-text token (`endPositions`)
+ * What follows the end-of-text token of CLIP cannot reach it through the causal mask, so padding needs no mask of its own.
+ * @param ids int32 [B, T], T at most `max_position_embeddings`, for SigLIP just that
+ * @param ends int32 [B], the position of each row's end-of-text token (`endPositions`); SigLIP does not read it
  * @returns [B, D]
  */
 export function textTower(config: ClipConfig, params: Parameters, ids: Tensor, ends: Tensor): Tensor {
+  if (config.model_type === 'siglip') return siglipTextTower(config, params, ids);
   const { text_config: text, projection_dim: dimension } = config;
   const [batch, tokens] = ids.shape;
   const hidden = encoder(text, params, 'text_model', textEmbeddings(text, params, ids), causalMask(tokens));
@@ -26,7 +28,7 @@ export function textTower(config: ClipConfig, params: Parameters, ids: Tensor, e
   return linear(normed, params('text_projection.weight', [dimension, text.hidden_size]));
 }
 
-/** Token and position embeddings: ids int32 [B, T] → [B, T, W]. */
+/** Token and position embeddings of CLIP: ids int32 [B, T] → [B, T, W]. */
 export function textEmbeddings(config: TextConfig, params: Parameters, ids: Tensor): Tensor {
   const { hidden_size: width, vocab_size: words, max_position_embeddings: positions } = config;
   const name = 'text_model.embeddings';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { add, compile, gradient, input, mean, mul, program, state, type TensorData } from '../../engine/index.ts';
 import { readJson } from '../../io/json.ts';
 import { openSafetensors } from '../../io/safetensors.ts';
-import { parseClipConfig, type VitConfig } from './config.ts';
+import { parseClipConfig, type TextConfig, type VitConfig } from './config.ts';
 import { initialise, layerCount, layerId } from './initialise.ts';
 import { causalMask, endPositions, textEmbeddings, textParameters, textTower } from './text.ts';
 import { encoderLayer } from './transformer.ts';
@@ -32,6 +32,7 @@ describe.each(['quick_gelu', 'gelu'])('the towers equal CLIPModel of transformer
     const states = new Map(parameters.map(p => [p.name, state(p.name, p.shape)]));
     const params = (key: string) => states.get(key)!;
     const vision = config.vision_config as VitConfig;
+    const words = config.text_config as TextConfig;
     const dimension = config.projection_dim;
     const pixels = input('pixels', 'float32', [6, 3, 32, 32]);
     const ids = input('ids', 'int32', [6, 16]);
@@ -52,10 +53,10 @@ describe.each(['quick_gelu', 'gelu'])('the towers equal CLIPModel of transformer
       visionEmbeddings(vision, params, pixels),
     );
     const textHidden = encoderLayer(
-      config.text_config,
+      words,
       params,
       'text_model.encoder.layers.0',
-      textEmbeddings(config.text_config, params, ids),
+      textEmbeddings(words, params, ids),
       causalMask(16),
     );
     const session = await compile(
@@ -74,7 +75,7 @@ describe.each(['quick_gelu', 'gelu'])('the towers equal CLIPModel of transformer
       pixels: golden.get('pixels')!,
       target: golden.get('target')!,
       ids: tokens,
-      ends: endPositions(tokens, 16, config.text_config.eos_token_id),
+      ends: endPositions(tokens, 16, words.eos_token_id),
     });
     await session.dispose();
 

@@ -1,4 +1,4 @@
-/** The pre-norm transformer block that both towers of CLIP are made of. */
+/** The pre-norm transformer block that the towers of CLIP and SigLIP are made of. */
 import {
   add,
   gelu,
@@ -14,6 +14,13 @@ import {
 import type { EncoderConfig } from './config.ts';
 import type { Parameters } from './parameters.ts';
 
+/** By transformers' names. */
+const ACTIVATIONS: Record<EncoderConfig['hidden_act'], (x: Tensor) => Tensor> = {
+  quick_gelu: x => quickGelu(x),
+  gelu: x => gelu(x),
+  gelu_pytorch_tanh: x => gelu(x, 'tanh'),
+};
+
 /** Layer norm with the weights of a name; x [..., D]. */
 export function norm(config: EncoderConfig, params: Parameters, name: string, x: Tensor): Tensor {
   const width = [config.hidden_size];
@@ -21,7 +28,8 @@ export function norm(config: EncoderConfig, params: Parameters, name: string, x:
 }
 
 /**
- * One block: x + attention(norm(x)), then x + mlp(norm(x)), as transformers' CLIPEncoderLayer.
+ * One block: x + attention(norm(x)), then x + mlp(norm(x)), as transformers' CLIPEncoderLayer and
+ * SiglipEncoderLayer.
  * @param name `vision_model.encoder.layers.0`
  * @param x [B, T, D]
  * @param mask added to the attention scores, [T, T]
@@ -65,9 +73,10 @@ function attention(config: EncoderConfig, params: Parameters, name: string, x: T
   return project('out_proj', reshape(mixed, [batch, tokens, width]));
 }
 
-function mlp(config: EncoderConfig, params: Parameters, name: string, x: Tensor): Tensor {
+/** Two linear layers with the activation between them; x [..., D]. */
+export function mlp(config: EncoderConfig, params: Parameters, name: string, x: Tensor): Tensor {
   const { hidden_size: width, intermediate_size: inner } = config;
   const wide = linear(x, params(`${name}.fc1.weight`, [inner, width]), params(`${name}.fc1.bias`, [inner]));
-  const active = config.hidden_act === 'quick_gelu' ? quickGelu(wide) : gelu(wide);
+  const active = ACTIVATIONS[config.hidden_act](wide);
   return linear(active, params(`${name}.fc2.weight`, [width, inner]), params(`${name}.fc2.bias`, [width]));
 }

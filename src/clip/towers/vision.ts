@@ -1,8 +1,9 @@
-/** CLIP's image towers: the vision transformer, and the residual tower in its folded form. */
+/** The image towers: CLIP's vision transformer, SigLIP's, and the residual tower in its folded form. */
 import { add, concat, input, linear, pad, patchEmbed, reshape, slice, type Tensor } from '../../engine/index.ts';
 import type { ClipConfig, VitConfig } from './config.ts';
 import { type Parameter, type Parameters, recordParameters } from './parameters.ts';
 import { resnetTower } from './resnet.ts';
+import { siglipVisionTower } from './siglip.ts';
 import { encoder, norm } from './transformer.ts';
 
 /**
@@ -15,6 +16,7 @@ export function visionTower(config: ClipConfig, params: Parameters, pixels: Tens
   if (vision.model_type === 's3a_resnet') {
     return resnetTower(vision, dimension, params, pixels, 'folded').embedding;
   }
+  if (vision.model_type === 'siglip_vision_model') return siglipVisionTower(vision, params, pixels);
   const batch = pixels.shape[0];
   const hidden = encoder(vision, params, 'vision_model', visionEmbeddings(vision, params, pixels)); // [B, T, W]
   // The norm works row by row, so it is taken of the class token alone.
@@ -24,7 +26,7 @@ export function visionTower(config: ClipConfig, params: Parameters, pixels: Tens
 }
 
 /**
- * What enters the first block: class token and patches with their positions, normalised.
+ * What enters the first block of CLIP's transformer: class token and patches with their positions, normalised.
  * @param pixels [B, 3, S, S]
  * @returns [B, 1 + (S/P)², W]
  */
