@@ -5,8 +5,9 @@ import type { Node, OperatorName, Operators, Program, Tensor, TensorData } from 
 import {
   type AttributeValue,
   DATA_TYPE,
-  type Message,
+  type Dimension,
   modelProto,
+  type NodeFields,
   nodeProto,
   tensorProto,
   valueInfoProto,
@@ -19,7 +20,7 @@ export function outputName(program: Program, name: string): string {
 
 /**
  * An extent that the model leaves free: where a traced shape has it, or a multiple of it, any other may stand. Trace with a
- * number that nothing else in the program is a multiple of, such as a large prime.
+ * number that nothing else in the program is a multiple of, such as a large prime. An input has it as one of its extents.
  */
 export interface FreeExtent {
   readonly extent: number;
@@ -27,39 +28,89 @@ export interface FreeExtent {
   readonly name: string;
 }
 
+/** An input or output of an ONNX graph. */
+export interface OnnxValue {
+  readonly name: string;
+  readonly type: Tensor['dtype'];
+  readonly dimensions: readonly Dimension[];
+}
+
+/** A constant of an ONNX graph. */
+export interface OnnxConstant {
+  readonly name: string;
+  readonly type: Tensor['dtype'];
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+}
+
+/** A program in ONNX's operators, before it becomes bytes. */
+export interface OnnxGraph {
+  readonly nodes: readonly NodeFields[];
+  readonly constants: readonly OnnxConstant[];
+  readonly inputs: readonly OnnxValue[];
+  readonly outputs: readonly OnnxValue[];
+}
+
 /**
  * The ONNX model (opset 20, some com.microsoft operators) that computes a program.
- * @throws S3aError GRAPH when a free extent would have to be written into the model
+ * @throws S3aError GRAPH when a free extent is that of no input
  */
-export function toOnnx(program: Program, free?: FreeExtent): Uint8Array {
-  const writer = new Writer(free);
-  const dimensions = (shape: readonly number[]) => shape.map(n => (free && n === free.extent ? free.name : n));
-  const inputs = [...program.inputs].map(([name, { dtype, shape }]) => valueInfoProto(name, dtype, dimensions(shape)));
-  const outputs: Message[] = [];
+export function toOnnx(program: Program, ...free: readonly FreeExtent[]): Uint8Array {
+  const { nodes, constants, inputs, outputs } = onnxGraph(program, ...free);
+  const value = ({ name, type, dimensions }: OnnxValue) => valueInfoProto(name, type, dimensions);
+  return modelProto({
+    nodes: nodes.map(nodeProto),
+    initializers: constants.map(({ name, type, shape, data }) => tensorProto(name, type, shape, bytesOf(data))),
+    inputs: inputs.map(value),
+    outputs: outputs.map(value),
+  });
+}
+
+/** The same as a graph; throws as `toOnnx`. */
+export function onnxGraph(program: Program, ...free: readonly FreeExtent[]): OnnxGraph {
+  const writer = new Writer(program, free);
+  const describe = (name: string, { dtype, shape }: Tensor): OnnxValue => ({
+    name,
+    type: dtype,
+    dimensions: shape.map(n => free.find(({ extent }) => extent === n)?.name ?? n),
+  });
+  const inputs = [...program.inputs].map(([name, tensor]) => describe(name, tensor));
+  const outputs: OnnxValue[] = [];
   const copies: [Tensor, string][] = [];
   for (const [name, tensor] of program.outputs) {
     const target = outputName(program, name);
-    outputs.push(valueInfoProto(target, tensor.dtype, dimensions(tensor.shape)));
+    outputs.push(describe(target, tensor));
     // Only an input, a constant or a second name for one tensor needs a copy.
     if (tensor.source.kind !== 'node' || !writer.claim(tensor, target)) copies.push([tensor, target]);
   }
   for (const node of program.nodes) writer.node(node);
   for (const [tensor, target] of copies) writer.emit('Identity', [writer.name(tensor)], [target]);
-  return modelProto({ nodes: writer.nodes, initializers: writer.initializers, inputs, outputs });
+  return { nodes: writer.nodes, constants: writer.constants, inputs, outputs };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: TensorData): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 type Spelling<O extends OperatorName> = (writer: Writer, node: Node<O>, inputs: string[], outputs: string[]) => void;
 
 class Writer {
-  readonly nodes: Message[] = [];
-  readonly initializers: Message[] = [];
+  readonly nodes: NodeFields[] = [];
+  readonly constants: OnnxConstant[] = [];
   readonly #names = new Map<Tensor, string>();
-  readonly #constants = new Map<string, string>();
-  readonly free: FreeExtent | undefined;
+  readonly #known = new Map<string, string>();
+  readonly #program: Program;
+  readonly #free: readonly FreeExtent[];
   #counter = 0;
 
-  constructor(free?: FreeExtent) {
-    this.free = free;
+  constructor(program: Program, free: readonly FreeExtent[]) {
+    this.#program = program;
+    this.#free = free;
+  }
+
+  /** Whether all extents are as traced. */
+  get fixed(): boolean {
+    return this.#free.length === 0;
   }
 
   name(tensor: Tensor): string {
@@ -84,13 +135,17 @@ class Writer {
   }
 
   constant(type: Tensor['dtype'], shape: readonly number[], data: TensorData): string {
-    const raw = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    const key = raw.length <= 256 ? `${type}[${shape}]${raw}` : undefined;
-    const known = key && this.#constants.get(key);
-    if (known) return known;
-    const name = this.fresh();
-    if (key) this.#constants.set(key, name);
-    this.initializers.push(tensorProto(name, type, shape, raw));
+    const make = (): string => {
+      const name = this.fresh();
+      this.constants.push({ name, type, shape, data });
+      return name;
+    };
+    return data.byteLength <= 256 ? this.#once(`${type}[${shape}]${bytesOf(data)}`, make) : make();
+  }
+
+  #once(key: string, make: () => string): string {
+    const name = this.#known.get(key) ?? make();
+    this.#known.set(key, name);
     return name;
   }
 
@@ -99,18 +154,49 @@ class Writer {
     return this.constant('int64', [values.length], BigInt64Array.from(values, BigInt));
   }
 
-  /** A shape as a constant, with −1 for one that holds the free extent. */
+  /** The shape that a Reshape takes: −1 stands for one free extent. */
   shape(shape: readonly number[]): string {
-    return this.ints(shape.map(n => (this.free && n % this.free.extent === 0 ? -1 : n)));
+    const free = shape.filter(n => this.#isFree(n));
+    return free.length > 1 ? this.sizes(shape) : this.ints(shape.map(n => (this.#isFree(n) ? -1 : n)));
   }
 
-  /** The same for operators that know no −1. */
-  fixedShape(shape: readonly number[]): string {
-    const free = this.free;
-    if (free && shape.some(n => n % free.extent === 0)) {
-      throw new S3aError('GRAPH', `the free extent '${free.name}' would have to be expanded to`);
+  /** Extents, or positions on an axis, of which the free ones are computed when the model runs. */
+  sizes(values: readonly number[]): string {
+    if (!values.some(n => this.#isFree(n))) return this.ints(values);
+    return this.#once(`sizes ${values}`, () => {
+      const parts = values.map(n => (this.#isFree(n) ? this.#size(n) : this.ints([n])));
+      if (parts.length === 1) return parts[0];
+      const joined = this.fresh();
+      this.emit('Concat', parts, [joined], { axis: 0 });
+      return joined;
+    });
+  }
+
+  #isFree(n: number): boolean {
+    return n > 0 && this.#free.some(({ extent }) => n % extent === 0);
+  }
+
+  /** A product of free extents and a number, int64 [1]. */
+  #size(n: number): string {
+    return this.#once(`size ${n}`, () => {
+      const free = this.#free.find(({ extent }) => n % extent === 0);
+      if (!free) return this.ints([n]);
+      if (n === free.extent) return this.#extent(free);
+      const product = this.fresh();
+      this.emit('Mul', [this.#size(free.extent), this.#size(n / free.extent)], [product]);
+      return product;
+    });
+  }
+
+  #extent({ extent, name }: FreeExtent): string {
+    for (const [input, { shape }] of this.#program.inputs) {
+      const axis = shape.indexOf(extent);
+      if (axis < 0) continue;
+      const size = this.fresh();
+      this.emit('Shape', [input], [size], { start: axis, end: axis + 1 });
+      return size;
     }
-    return this.ints(shape);
+    throw new S3aError('GRAPH', `no input has the free extent '${name}'`);
   }
 
   emit(
@@ -120,7 +206,7 @@ class Writer {
     attributes: Record<string, AttributeValue> = {},
     domain?: string,
   ): void {
-    this.nodes.push(nodeProto({ type, domain, inputs, outputs, attributes }));
+    this.nodes.push({ type, domain, inputs, outputs, attributes });
   }
 
   node(node: Node): void {
@@ -166,12 +252,12 @@ const spellings: {
     w.emit('FusedMatMul', inputs, outputs, attributes, 'com.microsoft');
   },
   Reshape: (w, node, [x], outputs) => w.emit('Reshape', [x, w.shape(node.attributes.shape)], outputs),
-  Expand: (w, node, [x], outputs) => w.emit('Expand', [x, w.fixedShape(node.attributes.shape)], outputs),
+  Expand: (w, node, [x], outputs) => w.emit('Expand', [x, w.sizes(node.attributes.shape)], outputs),
   Transpose: (w, node, inputs, outputs) => w.emit('Transpose', inputs, outputs, { perm: node.attributes.perm }),
   Concat: withAxis,
   Slice: (w, node, [x], outputs) => {
     const { starts, ends, axes } = node.attributes;
-    w.emit('Slice', [x, w.ints(starts), w.ints(ends), w.ints(axes)], outputs);
+    w.emit('Slice', [x, w.ints(starts), w.sizes(ends), w.ints(axes)], outputs);
   },
   Pad: (w, node, [x], outputs) => w.emit('Pad', [x, w.ints(node.attributes.pads)], outputs),
   Gather: withAxis,
@@ -182,9 +268,9 @@ const spellings: {
     const [wide, column, spread, zeros] = [w.fresh(), w.fresh(), w.fresh(), w.fresh()];
     w.emit('Cast', [indices], [wide], { to: DATA_TYPE.int64 });
     w.emit('Reshape', [wide, w.ints([index.shape[0], ...target.shape.slice(1).map(() => 1)])], [column]);
-    w.emit('Expand', [column, w.fixedShape(target.shape)], [spread]);
+    w.emit('Expand', [column, w.sizes(target.shape)], [spread]);
     const zero = w.constant(target.dtype, [1], target.dtype === 'float64' ? new Float64Array(1) : new Float32Array(1));
-    w.emit('Expand', [zero, w.fixedShape(node.outputs[0].shape)], [zeros]);
+    w.emit('Expand', [zero, w.sizes(node.outputs[0].shape)], [zeros]);
     w.emit('ScatterElements', [zeros, spread, updates], outputs, { axis: 0, reduction: 'add' });
   },
   ReduceSum: reduction,
@@ -216,7 +302,7 @@ const spellings: {
   },
   Conv: (w, node, inputs, outputs) => {
     // The rewrite counts positions over all images, so it needs to know how many there are.
-    if (!w.free && prefersGemm(node)) return convAsGemm(w, node, inputs, outputs);
+    if (w.fixed && prefersGemm(node)) return convAsGemm(w, node, inputs, outputs);
     const { strides, pads, group } = node.attributes;
     w.emit('Conv', inputs, outputs, { kernel_shape: node.inputs[1].shape.slice(2), strides, pads, group });
   },
