@@ -1,5 +1,12 @@
-/** Matchers shared by every test. */
-import { expect } from 'vitest';
+/** Matchers shared by every test, and a cache folder of its own for every test file. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect } from 'vitest';
+
+const cache = mkdtempSync(join(tmpdir(), 's3a-cache-'));
+process.env.S3A_CACHE = cache;
+afterAll(() => rmSync(cache, { recursive: true, force: true }));
 
 interface Tolerance {
   /** Relative tolerance against |expected|; default 1e-5. */

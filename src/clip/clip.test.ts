@@ -8,8 +8,7 @@ import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/saf
 import { clipParameters, loadCheckpoint } from './checkpoint/checkpoint.ts';
 import { saveCheckpoint } from './checkpoint/save.ts';
 import { loadClip } from './clip.ts';
-import { createImageEncoder, createTextEncoder, type OnProgress } from './encoders.ts';
-import { prototypes, TEMPLATES } from './prototypes.ts';
+import { createImageEncoder, createTextEncoder } from './encoders.ts';
 import { parseClipConfig } from './towers/config.ts';
 import { initialise } from './towers/initialise.ts';
 import { textParameters, textTower } from './towers/text.ts';
@@ -201,23 +200,4 @@ describe('a folder that does not fit is one clear line', () => {
     await expect(save(rest)).rejects.toThrow('cannot save logit_scale []: no such weight');
     await expect(save({ ...weights, more: scale })).rejects.toThrow('cannot save the weight more');
   });
-});
-
-test('prototypes are unit means over templates of unit embeddings', async () => {
-  // Two dimensions: the angle of an embedding is a function of the text, so the mean direction is known.
-  const asked: string[][] = [];
-  const embed = async (texts: readonly string[], onProgress?: OnProgress) => {
-    asked.push([...texts]);
-    onProgress?.(texts.length, texts.length);
-    return Float32Array.from(texts.flatMap(t => (t.startsWith('x') ? [1, 0] : [0, 1])));
-  };
-  const seen: number[] = [];
-  const rows = await prototypes(['a$&', 'b'], ['x {}', 'y {}', 'x {}.'], embed, done => seen.push(done));
-  expect(asked[0]).toEqual(['x a$&', 'x b']);
-  expect(seen).toEqual([2, 4, 6]);
-  const length = Math.hypot(2, 1);
-  expect(rows).toBeAllclose([2 / length, 1 / length, 2 / length, 1 / length]);
-  expect((await prototypes([], TEMPLATES, async () => new Float32Array(0))).length).toBe(0);
-  await expect(prototypes(['a'], ['no name'], embed)).rejects.toThrow("'no name' has no {}");
-  await expect(prototypes(['a'], [], embed)).rejects.toThrow('there is no template');
 });

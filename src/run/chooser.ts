@@ -3,14 +3,16 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Clip, loadClip } from '../clip/clip.ts';
-import { prototypes, TEMPLATES } from '../clip/prototypes.ts';
+import { TEMPLATES } from '../clip/prototypes.ts';
 import { type ConfigInput, parseConfig } from '../config/schema.ts';
 import { takeRows } from '../discover/row-pass.ts';
 import { S3aError } from '../errors.ts';
+import { hashFile, hashJson } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32 } from '../io/npy.ts';
 import { loadVocabulary } from '../vocab/vocabulary.ts';
 import type { RunHooks } from './events.ts';
+import { sharedPrototypes } from './prototypes.ts';
 
 export interface Chooser {
   readonly clip: Clip;
@@ -40,9 +42,14 @@ export async function openChooser(place: string, options: ChooserOptions, hooks:
     const { vocab, templates = run?.templates ?? [...TEMPLATES] } = options;
     if (vocab === undefined) return { clip, ...(await storedNames(place, run !== undefined, options, clip)) };
     const { names } = await loadVocabulary(vocab);
-    const rows = await prototypes(names, templates, clip.embedTexts, (done, total) => {
-      hooks.signal?.throwIfAborted();
-      hooks.onEvent?.({ type: 'progress', stage: 'prototypes', done, total });
+    const { rows } = await sharedPrototypes(clip, names, {
+      ...{ templates, device, threads, embedBatch: batch },
+      model: hashJson(await Promise.all(clip.checkpoint.identity.map(hashFile))),
+      onProgress(done, total) {
+        hooks.signal?.throwIfAborted();
+        hooks.onEvent?.({ type: 'progress', stage: 'prototypes', done, total });
+      },
+      warn: message => hooks.onEvent?.({ type: 'warning', message }),
     });
     return { clip, names, prototypes: rows };
   } catch (error) {
