@@ -1,7 +1,15 @@
 /** The engine: trace a computation, derive its gradient, run both with ONNX Runtime. */
 export { gradient } from './gradient.ts';
 export * from './graph.ts';
-export { type FreeExtent, type OnnxConstant, type OnnxGraph, type OnnxValue, onnxGraph, toOnnx } from './onnx.ts';
+export {
+  type FreeExtent,
+  type OnnxConstant,
+  type OnnxGraph,
+  type OnnxOptions,
+  type OnnxValue,
+  onnxGraph,
+  toOnnx,
+} from './onnx.ts';
 export * from './ops/index.ts';
 export * from './optimizer.ts';
 export { compile, type Device, type Session, type SessionOptions } from './session.ts';

@@ -12,6 +12,7 @@ import {
   tensorProto,
   valueInfoProto,
 } from './proto.ts';
+import { sizeOf } from './shape.ts';
 
 /** ONNX names of a program's outputs: one that replaces a state input cannot share its name. */
 export function outputName(program: Program, name: string): string {
@@ -26,6 +27,12 @@ export interface FreeExtent {
   readonly extent: number;
   /** How the file names the axis. */
   readonly name: string;
+}
+
+export interface OnnxOptions {
+  readonly free?: readonly FreeExtent[];
+  /** Only operators of ONNX's own domain, for runtimes that lack ONNX Runtime's. */
+  readonly standard?: boolean;
 }
 
 /** An input or output of an ONNX graph. */
@@ -55,8 +62,8 @@ export interface OnnxGraph {
  * The ONNX model (opset 20, some com.microsoft operators) that computes a program.
  * @throws S3aError GRAPH when a free extent is that of no input
  */
-export function toOnnx(program: Program, ...free: readonly FreeExtent[]): Uint8Array {
-  const { nodes, constants, inputs, outputs } = onnxGraph(program, ...free);
+export function toOnnx(program: Program, options?: OnnxOptions): Uint8Array {
+  const { nodes, constants, inputs, outputs } = onnxGraph(program, options);
   const value = ({ name, type, dimensions }: OnnxValue) => valueInfoProto(name, type, dimensions);
   return modelProto({
     nodes: nodes.map(nodeProto),
@@ -67,8 +74,8 @@ export function toOnnx(program: Program, ...free: readonly FreeExtent[]): Uint8A
 }
 
 /** The same as a graph; throws as `toOnnx`. */
-export function onnxGraph(program: Program, ...free: readonly FreeExtent[]): OnnxGraph {
-  const writer = new Writer(program, free);
+export function onnxGraph(program: Program, { free = [], standard = false }: OnnxOptions = {}): OnnxGraph {
+  const writer = new Writer(program, free, standard);
   const describe = (name: string, { dtype, shape }: Tensor): OnnxValue => ({
     name,
     type: dtype,
@@ -101,11 +108,14 @@ class Writer {
   readonly #known = new Map<string, string>();
   readonly #program: Program;
   readonly #free: readonly FreeExtent[];
+  /** Whether only ONNX's own operators may be used. */
+  readonly standard: boolean;
   #counter = 0;
 
-  constructor(program: Program, free: readonly FreeExtent[]) {
+  constructor(program: Program, free: readonly FreeExtent[], standard: boolean) {
     this.#program = program;
     this.#free = free;
+    this.standard = standard;
   }
 
   /** Whether all extents are as traced. */
@@ -147,6 +157,19 @@ class Writer {
     const name = this.#known.get(key) ?? make();
     this.#known.set(key, name);
     return name;
+  }
+
+  scalar(type: Tensor['dtype'], value: number): string {
+    return this.constant(type, [], type === 'float64' ? Float64Array.of(value) : Float32Array.of(value));
+  }
+
+  /** A stack of matrices, transposed. */
+  turned(x: string, { shape }: Tensor): string {
+    const perm = shape.map((_, i) => i);
+    const [row, column] = perm.splice(-2);
+    const to = this.fresh();
+    this.emit('Transpose', [x], [to], { perm: [...perm, column, row] });
+    return to;
   }
 
   /** A one-dimensional int64 constant, the form in which ONNX takes shapes and axes. */
@@ -238,8 +261,14 @@ const spellings: {
   readonly [O in OperatorName as Record<never, never> extends Operators[O] ? never : O]: Spelling<O>;
 } = {
   Gelu: (w, node, inputs, outputs) => w.emit('Gelu', inputs, outputs, { approximate: node.attributes.approximate }),
-  QuickGelu: (w, node, inputs, outputs) =>
-    w.emit('QuickGelu', inputs, outputs, { alpha: { float: node.attributes.alpha } }, 'com.microsoft'),
+  QuickGelu: (w, node, [x], outputs) => {
+    const { alpha } = node.attributes;
+    if (!w.standard) return w.emit('QuickGelu', [x], outputs, { alpha: { float: alpha } }, 'com.microsoft');
+    const [scaled, gate] = [w.fresh(), w.fresh()];
+    w.emit('Mul', [x, w.scalar(node.inputs[0].dtype, alpha)], [scaled]);
+    w.emit('Sigmoid', [scaled], [gate]);
+    w.emit('Mul', [x, gate], outputs);
+  },
   Cast: (w, node, inputs, outputs) => w.emit('Cast', inputs, outputs, { to: DATA_TYPE[node.attributes.to] }),
   Gemm: (w, node, inputs, outputs) => {
     const { transA, transB, alpha } = node.attributes;
@@ -249,7 +278,14 @@ const spellings: {
     const { transA, transB, alpha } = node.attributes;
     if (!transA && !transB && alpha === 1) return w.emit('MatMul', inputs, outputs);
     const attributes = { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } };
-    w.emit('FusedMatMul', inputs, outputs, attributes, 'com.microsoft');
+    if (!w.standard) return w.emit('FusedMatMul', inputs, outputs, attributes, 'com.microsoft');
+    const factors = [transA, transB].map((turned, i) => (turned ? w.turned(inputs[i], node.inputs[i]) : inputs[i]));
+    if (alpha === 1) return w.emit('MatMul', factors, outputs);
+    // The smaller factor is scaled, not the product.
+    const [scaled, size] = [w.fresh(), node.inputs.map(({ shape }) => sizeOf(shape))];
+    const small = size[0] <= size[1] ? 0 : 1;
+    w.emit('Mul', [factors[small], w.scalar(node.inputs[0].dtype, alpha)], [scaled]);
+    w.emit('MatMul', small === 0 ? [scaled, factors[1]] : [factors[0], scaled], outputs);
   },
   Reshape: (w, node, [x], outputs) => w.emit('Reshape', [x, w.shape(node.attributes.shape)], outputs),
   Expand: (w, node, [x], outputs) => w.emit('Expand', [x, w.sizes(node.attributes.shape)], outputs),
@@ -269,8 +305,7 @@ const spellings: {
     w.emit('Cast', [indices], [wide], { to: DATA_TYPE.int64 });
     w.emit('Reshape', [wide, w.ints([index.shape[0], ...target.shape.slice(1).map(() => 1)])], [column]);
     w.emit('Expand', [column, w.sizes(target.shape)], [spread]);
-    const zero = w.constant(target.dtype, [1], target.dtype === 'float64' ? new Float64Array(1) : new Float32Array(1));
-    w.emit('Expand', [zero, w.sizes(node.outputs[0].shape)], [zeros]);
+    w.emit('Expand', [w.scalar(target.dtype, 0), w.sizes(node.outputs[0].shape)], [zeros]);
     w.emit('ScatterElements', [zeros, spread, updates], outputs, { axis: 0, reduction: 'add' });
   },
   ReduceSum: reduction,
@@ -293,7 +328,7 @@ const spellings: {
     w.emit('Sub', [x, kept], [centred]);
     w.emit('Mul', [centred, centred], [square]);
     w.emit('ReduceMean', [square, w.ints([0, 2, 3])], [variance], { keepdims: 0 });
-    w.emit('Add', [variance, w.constant('float32', [], Float32Array.of(node.attributes.epsilon))], [safe]);
+    w.emit('Add', [variance, w.scalar('float32', node.attributes.epsilon)], [safe]);
     w.emit('Sqrt', [safe], [root]);
     w.emit('Reciprocal', [root], [inverse]);
     w.emit('Mul', [weight, inverse], [scale]);

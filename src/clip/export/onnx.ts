@@ -25,7 +25,7 @@ export function imageTowerOnnx(config: ClipConfig, weights: Readonly<Record<stri
     },
     pixels,
   );
-  return toOnnx(program({ image_embeds }), BATCH);
+  return toOnnx(program({ image_embeds }), { free: [BATCH] });
 }
 
 /**
