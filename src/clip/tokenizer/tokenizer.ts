@@ -25,6 +25,15 @@ export interface ClipTokenizer {
 const token = z.union([z.string(), z.looseObject({ content: z.string() }).transform(t => t.content)]);
 const tokenizerConfigSchema = z.looseObject({ eos_token: token.default('<|endoftext|>'), pad_token: token.nullish() });
 
+const byteLevelSchema = z.looseObject({
+  pre_tokenizer: z.looseObject({
+    type: z.literal('Sequence'),
+    pretokenizers: z.array(
+      z.looseObject({ type: z.string(), use_regex: z.boolean().optional(), add_prefix_space: z.boolean().optional() }),
+    ),
+  }),
+});
+
 /**
  * A tokenizer from the parsed tokenizer.json and tokenizer_config.json of a Hugging Face folder.
  * @throws S3aError TOKENIZER when the files are not those of a CLIP tokenizer
@@ -62,8 +71,27 @@ export function createTokenizer(json: unknown, config: unknown, where = 'tokeniz
 
 function build(json: object, config: object, bad: (what: string) => S3aError): Tokenizer {
   try {
-    return new Tokenizer(json, config);
+    return new Tokenizer(withOwnByteLevelPattern(json), config);
   } catch (error) {
     throw bad(messageOf(error));
   }
+}
+
+// As in the tokenizers library of Hugging Face.
+const BYTE_LEVEL_WORDS = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`;
+
+/**
+ * The pattern by which ByteLevel splits is JavaScript's in the package and takes U+FEFF for white space; the patterns of a
+ * Split mean what they mean in the reference. So the splitting is written out as a Split.
+ */
+function withOwnByteLevelPattern(json: object): object {
+  const pre = byteLevelSchema.safeParse(json);
+  if (!pre.success) return json;
+  const split = { type: 'Split', pattern: { Regex: BYTE_LEVEL_WORDS }, behavior: 'Isolated', invert: true };
+  const pretokenizers = pre.data.pre_tokenizer.pretokenizers.flatMap(part =>
+    part.type === 'ByteLevel' && part.use_regex !== false && part.add_prefix_space !== true
+      ? [split, { ...part, use_regex: false }]
+      : [part],
+  );
+  return { ...json, pre_tokenizer: { ...pre.data.pre_tokenizer, pretokenizers } };
 }
