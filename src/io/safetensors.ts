@@ -2,8 +2,9 @@
 import { messageOf, S3aError } from '../errors.ts';
 import { writeAtomic } from './atomic-write.ts';
 import { type ByteFile, openBytes } from './bytes.ts';
-import { bfloat16ToFloat32, float16ToFloat32, float32ToFloat16 } from './float16.ts';
+import { float32ToFloat16 } from './float16.ts';
 import type { TensorFile } from './tensor-file.ts';
+import { isFloatDtype, readWidened } from './widen.ts';
 
 /** Element types that are read; F16 and BF16 come as their bits. In the order by which the reference writer sorts. */
 const ARRAYS = {
@@ -101,11 +102,8 @@ function opened(
     },
     read,
     readFloat32: async name => {
-      const { dtype } = entryOf(name);
-      if (dtype === 'F32') return (await read(name)) as Float32Array<ArrayBuffer>;
-      if (dtype === 'F64') return new Float32Array((await read(name)) as Float64Array);
-      if (dtype === 'F16') return float16ToFloat32((await read(name)) as Uint16Array);
-      if (dtype === 'BF16') return bfloat16ToFloat32((await read(name)) as Uint16Array);
+      const { dtype, shape, begin } = entryOf(name);
+      if (isFloatDtype(dtype)) return readWidened(file, dataStart + begin, dtype, { shape });
       throw new S3aError('SAFETENSORS', `${path}: tensor ${JSON.stringify(name)} is ${dtype}, not a float type`);
     },
     close: file.close,
