@@ -371,5 +371,7 @@ describe('a local server', () => {
     server = await chatServer((response, request) => say(response, goodAnswer(request)));
   });
   afterAll(() => server.close());
-  textModelCases('openAiCompatible', async () => openAiCompatible({ ...quick, baseUrl: server.baseUrl, key }), key);
+  textModelCases('openAiCompatible', async () => openAiCompatible({ ...quick, baseUrl: server.baseUrl, key }), {
+    secret: key,
+  });
 });
