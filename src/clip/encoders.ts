@@ -157,9 +157,14 @@ async function compileTower(
     names.push(name);
     return state(name, shape);
   });
-  const all = weights ?? (await checkpoint.readWeights(names));
   const session = await compile(program({ embedding: l2Normalize(embedding) }), options);
-  await session.setState(Object.fromEntries(names.map(name => [name, all[name]])));
+  try {
+    if (weights) await session.setState(Object.fromEntries(names.map(name => [name, weights[name]])));
+    else await checkpoint.eachWeight(names, (name, data) => session.setState({ [name]: data }, { move: true }));
+  } catch (error) {
+    await session.dispose();
+    throw error;
+  }
   return session;
 }
 

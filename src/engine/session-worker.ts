@@ -76,8 +76,12 @@ async function run(data: Record<string, TensorData>): Promise<Record<string, Ten
 async function answer(request: WorkerRequest): Promise<WorkerReply['value']> {
   if (request.kind === 'run') return run(request.data);
   if (request.kind === 'set') {
-    for (const [name, data] of Object.entries(request.data)) {
-      (current.get(name)!.data as Float32Array).set(data as Float32Array);
+    // What arrives is this thread's own, so it takes the place of the slot's array and large weights are never
+    // held twice; memory that is shared stays the caller's and is copied.
+    for (const { name, dtype, shape } of inputs) {
+      const data = request.data[name];
+      if (data?.buffer instanceof ArrayBuffer) current.set(name, { data, tensor: tensorOf(dtype, data, shape) });
+      else if (data) (current.get(name)!.data as Float32Array).set(data as Float32Array);
     }
     return undefined;
   }

@@ -89,6 +89,23 @@ describe('a session', () => {
     await session.dispose();
   });
 
+  it('copies what it is given, or takes it, and never reads shared memory after', async () => {
+    const session = await counter();
+    const kept = Float32Array.of(1, 2, 3, 4);
+    await session.setState({ w: kept });
+    kept.fill(0);
+    expect(await session.getState()).toEqual({ w: Float32Array.of(1, 2, 3, 4) });
+    const moved = Float32Array.of(5, 6, 7, 8);
+    await session.setState({ w: moved }, { move: true });
+    expect(moved.length).toBe(0);
+    expect(await session.getState()).toEqual({ w: Float32Array.of(5, 6, 7, 8) });
+    const shared = new Float32Array(new SharedArrayBuffer(16)).fill(9);
+    await session.setState({ w: shared }, { move: true });
+    shared.fill(0);
+    expect(await session.getState()).toEqual({ w: new Float32Array(4).fill(9) });
+    await session.dispose();
+  });
+
   it('exchanges two states in one run', async () => {
     const a = e.state('a', [1]);
     const b = e.state('b', [1]);

@@ -22,8 +22,11 @@ export interface Session {
    * @throws S3aError FEED when a feed is missing, unknown or of the wrong length or type; RUN after `dispose`.
    */
   run(feeds: Record<string, TensorData>): Promise<Record<string, TensorData>>;
-  /** Sets state inputs; those never set are zero. */
-  setState(values: Record<string, TensorData>): Promise<void>;
+  /**
+   * Sets state inputs; those never set are zero. The values are copied, or with `move` handed over, which leaves the
+   * caller's arrays empty but holds large weights only once.
+   */
+  setState(values: Record<string, TensorData>, options?: { move?: boolean }): Promise<void>;
   /** Reads state inputs, by default all. */
   getState(names?: readonly string[]): Promise<Record<string, TensorData>>;
   /** Waits for the runs under way, ends the thread and frees the session; a second call changes nothing. */
@@ -132,9 +135,10 @@ function sessionOf(program: Program, thread: SessionThread): Session {
       checkFeeds(feeds, fed, 'input');
       return (await thread.ask({ kind: 'run', data: compact(feeds) }))!;
     },
-    async setState(values) {
+    async setState(values, { move = false } = {}) {
       checkFeeds(values, resident, 'state');
-      await thread.ask({ kind: 'set', data: compact(values) });
+      const data = compact(values);
+      await thread.ask({ kind: 'set', data }, move ? buffersOf(data) : []);
     },
     async getState(names = [...resident.keys()]) {
       const unknown = names.find(name => !resident.has(name));
@@ -173,6 +177,12 @@ function compact(values: Record<string, TensorData>): Record<string, TensorData>
   );
 }
 
+/** The memory under arrays, each once; what is shared between threads already cannot be moved. */
+function buffersOf(values: Record<string, TensorData>): ArrayBuffer[] {
+  const buffers = Object.values(values).map(({ buffer }) => buffer);
+  return [...new Set(buffers)].filter(buffer => buffer instanceof ArrayBuffer);
+}
+
 /** The worker and the questions it has not answered yet. */
 class SessionThread {
   readonly ready: Promise<unknown>;
@@ -200,17 +210,17 @@ class SessionThread {
     this.#worker.on('exit', code => this.#end(new S3aError('RUN', `the session's thread ended with code ${code}`)));
   }
 
-  ask(question: Question): Promise<WorkerReply['value']> {
-    return this.#ended ? Promise.reject(this.#ended) : this.#send(question);
+  ask(question: Question, moved: ArrayBuffer[] = []): Promise<WorkerReply['value']> {
+    return this.#ended ? Promise.reject(this.#ended) : this.#send(question, moved);
   }
 
-  #send(question: Question): Promise<WorkerReply['value']> {
+  #send(question: Question, moved: ArrayBuffer[] = []): Promise<WorkerReply['value']> {
     const id = ++this.#id;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
       // An idle session must not keep the process alive; one with work to do must.
       this.#worker.ref();
-      this.#worker.postMessage({ ...question, id } as WorkerRequest);
+      this.#worker.postMessage({ ...question, id } as WorkerRequest, moved);
     });
   }
 

@@ -12,10 +12,11 @@ import { visionParameters } from '../towers/vision.ts';
 import { transformersFormat } from './formats/transformers.ts';
 import {
   checkWeights,
+  eachWeight,
   type ModelFormat,
   type ModelPlace,
   type ModelSource,
-  readWeights,
+  type TakeWeight,
   type TokenizerFiles,
 } from './source.ts';
 
@@ -30,6 +31,8 @@ export interface Checkpoint {
   readonly notes: readonly string[];
   /** Reads weights by name as float32, from the disk at every call; throws S3aError WEIGHTS for other names. */
   readWeights(names: readonly string[]): Promise<Record<string, Float32Array<ArrayBuffer>>>;
+  /** As `readWeights`, one after the other, so that only one of them need be in memory. */
+  eachWeight(names: readonly string[], take: TakeWeight): Promise<void>;
 }
 
 /** Tried in this order; the first that knows the place reads it. */
@@ -67,7 +70,14 @@ export async function loadCheckpoint(model: string): Promise<Checkpoint> {
     tokenizerFiles,
     identity,
     notes,
-    readWeights: names => readWeights(source, names),
+    async readWeights(names) {
+      const weights: Record<string, Float32Array<ArrayBuffer>> = {};
+      await eachWeight(source, names, (name, data) => {
+        weights[name] = data;
+      });
+      return weights;
+    },
+    eachWeight: (names, take) => eachWeight(source, names, take),
   };
 }
 

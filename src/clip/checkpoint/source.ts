@@ -92,29 +92,28 @@ export async function checkWeights(source: ModelSource, parameters: readonly Par
   }
 }
 
+/** Takes one weight after the other; the next one is read when the promise is fulfilled. */
+export type TakeWeight = (name: string, data: Float32Array<ArrayBuffer>) => Promise<void> | void;
+
 /**
- * Weights by our names as float32; each tensor of the file is read once, however many of ours lie in it.
+ * Hands over weights by our names as float32, one at a time, in the order of the names; each tensor of the file is read
+ * once, however many of ours lie in it.
  * @throws S3aError WEIGHTS for a name that the file lacks, READ
  */
-export async function readWeights(
-  source: ModelSource,
-  names: readonly string[],
-): Promise<Record<string, Float32Array<ArrayBuffer>>> {
+export async function eachWeight(source: ModelSource, names: readonly string[], take: TakeWeight): Promise<void> {
+  const byTensor = new Map<string, string[]>();
+  for (const name of names) {
+    const tensor = source.locate(name).name;
+    byTensor.set(tensor, [...(byTensor.get(tensor) ?? []), name]);
+  }
   const file = await source.openWeights();
   try {
-    const byTensor = new Map<string, string[]>();
-    for (const name of names) {
-      const tensor = source.locate(name).name;
-      byTensor.set(tensor, [...(byTensor.get(tensor) ?? []), name]);
-    }
-    const weights: Record<string, Float32Array<ArrayBuffer>> = {};
     for (const [tensor, ours] of byTensor) {
       if (!file.has(tensor)) throw new S3aError('WEIGHTS', `${file.path} lacks the weight ${tensor}`);
       const { shape } = file.info(tensor);
       const data = await file.readFloat32(tensor);
-      for (const name of ours) weights[name] = arranged(data, shape, source.locate(name));
+      for (const name of ours) await take(name, arranged(data, shape, source.locate(name)));
     }
-    return weights;
   } finally {
     await file.close();
   }
