@@ -20,9 +20,15 @@ export class Message {
     return this;
   }
 
-  bytes(field: number, value: Uint8Array): this {
+  /** The start of a bytes field; its `length` bytes come after what this message holds by then. */
+  start(field: number, length: number): this {
     this.#varint((field << 3) | 2);
-    this.#varint(value.length);
+    this.#varint(length);
+    return this;
+  }
+
+  bytes(field: number, value: Uint8Array): this {
+    this.start(field, value.length);
     this.#reserve(value.length);
     this.#bytes.set(value, this.#length);
     this.#length += value.length;
@@ -80,9 +86,14 @@ export type AttributeValue = number | string | readonly number[] | { readonly fl
 export type Dimension = number | string;
 
 export function tensorProto(name: string, type: ElementType, dims: readonly number[], raw: Uint8Array): Message {
+  return tensorStart(name, type, dims).bytes(9, raw);
+}
+
+/** A tensor but for its elements, which follow in field 9 or lie in another file (fields 13 and 14). */
+export function tensorStart(name: string, type: ElementType, dims: readonly number[]): Message {
   const message = new Message();
   for (const dim of dims) message.int(1, dim);
-  return message.int(2, DATA_TYPE[type]).string(8, name).bytes(9, raw);
+  return message.int(2, DATA_TYPE[type]).string(8, name);
 }
 
 export function valueInfoProto(name: string, type: ElementType, dims: readonly Dimension[]): Message {

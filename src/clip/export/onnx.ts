@@ -1,41 +1,71 @@
-/** The image tower as an ONNX file that transformers.js, or ONNX Runtime in any language, runs at any batch size. */
+/** The ONNX files of a model in the layout of transformers.js: both towers apart and together, in several precisions. */
 import { join } from 'node:path';
-import { constant, input, program, toOnnx } from '../../engine/index.ts';
-import { S3aError } from '../../errors.ts';
-import { writeAtomic } from '../../io/atomic-write.ts';
 import type { ClipConfig } from '../towers/config.ts';
-import { visionTower } from '../towers/vision.ts';
+import { writeGraph } from './file.ts';
+import { toFloat16 } from './float16.ts';
+import { bytesOf, type Graph, type Weights } from './graph.ts';
+import { toInt8 } from './int8.ts';
+import { jointGraph, textGraph, visionGraph } from './towers.ts';
 
-// No other extent of a tower is a multiple of this prime, so wherever it stands is the batch.
-const BATCH = { extent: 1_000_003, name: 'batch_size' };
+export const PRECISIONS = ['float32', 'float16', 'int8'] as const;
+export type Precision = (typeof PRECISIONS)[number];
+
+/** What transformers.js puts behind a file's name. */
+const SUFFIXES: Record<Precision, string> = { float32: '', float16: '_fp16', int8: '_quantized' };
+const CHANGES: Record<Precision, (graph: Graph) => Graph> = {
+  float32: graph => graph,
+  float16: toFloat16,
+  int8: toInt8,
+};
+
+export interface ExportOptions {
+  /** Most bytes of weights in one file; default 1.8 GB. */
+  limit?: number;
+  /** Called as files grow, with the bytes of weights written and those to write in all. */
+  onProgress?: (done: number, total: number) => void;
+}
 
 /**
- * The image tower with its weights: `pixel_values` [batch_size, 3, S, S] → `image_embeds` [batch_size, D], not normalised.
- * @param weights by transformers' names, at least those of `visionParameters(config)`
- * @throws S3aError WEIGHTS when one is missing, SHAPE when one does not fit
+ * Writes the towers into a folder: `vision_model.onnx`, `text_model.onnx` and `model.onnx`, which is what transformers.js's
+ * zero-shot-image-classification loads, with `_fp16` or `_quantized` before the ending for half precision and 8 bits.
+ * @returns how many further files each has beside it, by file name, where there are any
+ * @throws S3aError WEIGHTS, WRITE
  */
-export function imageTowerOnnx(config: ClipConfig, weights: Readonly<Record<string, Float32Array>>): Uint8Array {
-  const size = config.vision_config.image_size;
-  const pixels = input('pixel_values', 'float32', [BATCH.extent, 3, size, size]);
-  const image_embeds = visionTower(
-    config,
-    (name, shape) => {
-      if (!weights[name]) throw new S3aError('WEIGHTS', `cannot export the image tower: no weight ${name}`);
-      return constant(weights[name], shape);
-    },
-    pixels,
-  );
-  return toOnnx(program({ image_embeds }), { free: [BATCH] });
+export async function exportOnnx(
+  folder: string,
+  config: ClipConfig,
+  weights: Weights,
+  precisions: readonly Precision[],
+  { limit, onProgress }: ExportOptions = {},
+): Promise<Record<string, number>> {
+  const [vision, text] = [visionGraph(config, weights), textGraph(config, weights)];
+  const files: [string, Graph][] = precisions.flatMap(precision => {
+    const [v, t] = [vision, text].map(CHANGES[precision]);
+    const suffix = SUFFIXES[precision];
+    return [
+      [`vision_model${suffix}.onnx`, v],
+      [`text_model${suffix}.onnx`, t],
+      [`model${suffix}.onnx`, jointGraph(config, weights, v, t)],
+    ] as [string, Graph][];
+  });
+  const total = files.flatMap(([, { weights: all }]) => all).reduce((sum, weight) => sum + bytesOf(weight), 0);
+  let done = 0;
+  const onWritten = (bytes: number): void => {
+    done += bytes;
+    onProgress?.(done, total);
+  };
+  const beside: Record<string, number> = {};
+  for (const [name, graph] of files) {
+    const count = await writeGraph(join(folder, name), graph, { limit, onWritten });
+    if (count > 0) beside[name] = count;
+  }
+  return beside;
 }
 
 /**
  * Writes `onnx/vision_model.onnx` into a model folder, where transformers.js's CLIPVisionModelWithProjection looks for it.
- * @throws S3aError as `imageTowerOnnx`, and WRITE
+ * @throws S3aError WEIGHTS, WRITE
  */
-export async function exportImageTower(
-  folder: string,
-  config: ClipConfig,
-  weights: Readonly<Record<string, Float32Array>>,
-): Promise<void> {
-  await writeAtomic(join(folder, 'onnx', 'vision_model.onnx'), imageTowerOnnx(config, weights));
+export async function exportImageTower(folder: string, config: ClipConfig, weights: Weights): Promise<void> {
+  await writeGraph(join(folder, 'onnx', 'vision_model.onnx'), visionGraph(config, weights));
 }
