@@ -80,17 +80,20 @@ export const configSchema = z.strictObject({
     .meta(of('discover', 'phrase-format')),
 
   llm: z
-    .enum(['gloss', 'replay', 'openai'])
+    .enum(['gloss', 'replay', 'openai', 'gguf'])
     .default('gloss')
     .describe(
-      'Where phrases come from: gloss (offline, from definitions), replay (an earlier run), openai (any server that speaks its API)',
+      'Where phrases come from: gloss (offline, from definitions), replay (an earlier run), openai (any server that speaks its API), gguf (a local model file)',
     )
     .meta(of('llm')),
-  llmModel: text().optional().describe('Name of the language model, as its server knows it').meta(of('llm')),
+  llmModel: text()
+    .optional()
+    .describe('Name of the language model, as its server knows it; for gguf the .gguf file')
+    .meta(of('llm')),
   llmBaseUrl: text()
     .optional()
     .describe(
-      'Address of the server; without it S3A_LLM_BASE_URL, OPENAI_BASE_URL or OpenAI. The key is in S3A_LLM_KEY',
+      'Address of the server, or openai, ollama, vllm, llama.cpp or lmstudio; without it S3A_LLM_BASE_URL, OPENAI_BASE_URL or OpenAI. The key is in S3A_LLM_KEY',
     )
     .meta(of('llm')),
   llmReplay: text().optional().describe('The prompts.jsonl of an earlier run, for --llm replay').meta(of('llm')),
@@ -101,7 +104,10 @@ export const configSchema = z.strictObject({
     .meta(of('llm')),
   llmConcurrency: count(1, 256).default(4).describe('Clusters asked about at a time').meta(of('llm')),
   llmTemperature: z.number().min(0).max(2).default(0.7).describe('Sampling temperature').meta(of('llm')),
-  llmMaxRequests: count(1).optional().describe('Most requests that may be sent in all').meta(of('llm')),
+  llmMaxRequests: count(1)
+    .optional()
+    .describe('Most requests that may be sent in all, those before a resume included')
+    .meta(of('llm')),
   llmTimeout: count(1, 86_400_000)
     .default(120_000)
     .describe('Longest wait for one answer, in milliseconds')

@@ -75,8 +75,9 @@ function check(input: unknown, where: string | undefined): Config {
 function checkTogether(config: Config, where = ''): void {
   const { llm, llmModel, llmReplay, kMin, kMax } = config;
   const at = where === '' ? '' : `${where}: `;
-  if (llm === 'openai' && llmModel === undefined) {
-    throw new S3aError('CONFIG', `${at}llm = "openai" needs llmModel`, 'Name the language model with --llm-model.');
+  if ((llm === 'openai' || llm === 'gguf') && llmModel === undefined) {
+    const what = llm === 'gguf' ? 'the .gguf file' : 'the language model';
+    throw new S3aError('CONFIG', `${at}llm = "${llm}" needs llmModel`, `Name ${what} with --llm-model.`);
   }
   if (llm === 'replay' && llmReplay === undefined) {
     throw new S3aError('CONFIG', `${at}llm = "replay" needs llmReplay`, 'Name a prompts.jsonl with --llm-replay.');

@@ -16,6 +16,8 @@ import {
 export interface CachedTextModel extends TextModel {
   /** Requests answered from the file, and requests passed on to the model. */
   readonly counts: { readonly hits: number; readonly misses: number };
+  /** Answers of this model that the file held when it was opened. */
+  readonly kept: number;
   dispose(): Promise<void>;
 }
 
@@ -28,6 +30,7 @@ export interface CachedTextModel extends TextModel {
  */
 export async function cached(model: TextModel, path: string): Promise<CachedTextModel> {
   const known = new Map<string, TextAnswer>();
+  let kept = 0;
   if (existsSync(path)) {
     let line = 0;
     for await (const value of iterateJsonl(path)) {
@@ -41,6 +44,7 @@ export async function cached(model: TextModel, path: string): Promise<CachedText
         );
       }
       known.set(hashExchange(exchange.model, exchange.request), exchange.answer);
+      if (exchange.model === model.id) kept++;
     }
   }
   const writer = createJsonlWriter(path);
@@ -61,6 +65,7 @@ export async function cached(model: TextModel, path: string): Promise<CachedText
   return {
     id: model.id,
     counts,
+    kept,
     async complete(request, signal) {
       checkRequest(request);
       signal?.throwIfAborted();

@@ -3,6 +3,7 @@ import { S3aError } from '../errors.ts';
 
 /** What the user said about the place; the environment says the rest. */
 export interface EndpointOptions {
+  /** An address, or `openai`, `ollama`, `vllm`, `llama.cpp`, `lmstudio` for where these are by default. */
   readonly baseUrl?: string;
   readonly key?: string;
   readonly environment?: Readonly<Record<string, string | undefined>>;
@@ -21,20 +22,30 @@ export interface Endpoint {
 
 const official = 'https://api.openai.com/v1';
 
+/** Where servers are by their own defaults, by the names that stand for their addresses. */
+const places: Readonly<Record<string, string>> = {
+  openai: official,
+  ollama: 'http://127.0.0.1:11434/v1',
+  vllm: 'http://127.0.0.1:8000/v1',
+  'llama.cpp': 'http://127.0.0.1:8080/v1',
+  lmstudio: 'http://127.0.0.1:1234/v1',
+};
+
 /**
  * Base URL and key that belong together: OPENAI_API_KEY is never sent to a place it was not set for.
  *
  * Throws `LLM_CONFIG` for a base URL that is none or holds a secret, and for a key that cannot be one.
  */
 export function endpoint({ baseUrl, key, environment = process.env }: EndpointOptions): Endpoint {
-  const url = baseUrl || environment.S3A_LLM_BASE_URL || environment.OPENAI_BASE_URL || official;
+  const given = baseUrl || environment.S3A_LLM_BASE_URL || environment.OPENAI_BASE_URL || official;
+  const url = Object.hasOwn(places, given) ? places[given] : given;
   const own = trimSlashes(url) === trimSlashes(environment.OPENAI_BASE_URL || official);
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   if (!parsed || !/^https?:$/.test(parsed.protocol)) {
     throw new S3aError(
       'LLM_CONFIG',
       'The base URL of the language model is not an http(s) address.',
-      `Give one such as ${official}.`,
+      `Give one such as ${official}, or one of ${Object.keys(places).join(', ')}.`,
     );
   }
   if (parsed.username || parsed.password || parsed.search || parsed.hash) {

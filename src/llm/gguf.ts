@@ -1,5 +1,6 @@
 /** A text model from a local GGUF file, run in this process by node-llama-cpp. */
 import { messageOf } from '../errors.ts';
+import { type Budget, createBudget } from './budget.ts';
 import { oneLine } from './concepts.ts';
 import { checkGguf } from './gguf-file.ts';
 import { type LlamaLibrary, type LlamaSequence, type LlamaTurn, loadLlamaLibrary } from './llama-library.ts';
@@ -21,6 +22,8 @@ export interface GgufOptions {
   readonly threads?: number;
   /** How many requests may be answered in all. */
   readonly maxRequests?: number;
+  /** The same as a count that is shared with others, instead of `maxRequests`. */
+  readonly budget?: Budget;
   /** What `import('node-llama-cpp')` gives; for programs that have the package elsewhere. */
   readonly load?: () => Promise<unknown>;
 }
@@ -32,21 +35,16 @@ export interface GgufOptions {
  * Throws S3aError READ or `LLM_GGUF` for a file that is no such model, `LLM_LIBRARY` where node-llama-cpp is not installed.
  */
 export async function gguf(options: GgufOptions): Promise<TextModel> {
-  const { path, timeoutMs = 600_000, maxTokens = 2048, maxRequests = Infinity } = options;
+  const { path, timeoutMs = 600_000, maxTokens = 2048, budget = createBudget(options.maxRequests) } = options;
   const { id } = await checkGguf(path);
   const library = await loadLlamaLibrary(options.load);
   const disposed = new AbortController();
   let opened: Promise<Opened> | undefined;
   let queue: Promise<unknown> = Promise.resolve();
-  let answers = 0;
 
   async function answer(request: TextRequest, signal: AbortSignal): Promise<TextAnswer> {
     signal.throwIfAborted();
-    if (answers >= maxRequests) {
-      const hint = 'Raise it and resume: what was answered is kept.';
-      throw failure('LLM_BUDGET', `The budget of ${maxRequests} requests to ${path} is used up.`, hint);
-    }
-    answers++;
+    budget.spend(path);
     opened ??= openModel(library, options);
     const { llama, sequence, room } = await opened;
     const turns = turnsOf(request.schema ? asJson(request.messages) : request.messages);

@@ -2,6 +2,7 @@
 import OpenAI, { APIError } from 'openai';
 import type { ChatCompletion } from 'openai/resources/chat/completions';
 import { boundedFetch } from './bounded-fetch.ts';
+import { type Budget, createBudget } from './budget.ts';
 import { createDialect, type Sent } from './dialect.ts';
 import { endpoint } from './endpoint.ts';
 import { answerError, explain, type Place } from './openai-errors.ts';
@@ -25,6 +26,8 @@ export interface OpenAiCompatibleOptions extends Partial<RetryOptions> {
   readonly maxTokens?: number;
   /** How many requests may be sent in all, attempts counted one by one. */
   readonly maxRequests?: number;
+  /** The same as a count that is shared with others, instead of `maxRequests`. */
+  readonly budget?: Budget;
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
@@ -35,8 +38,8 @@ export interface OpenAiCompatibleOptions extends Partial<RetryOptions> {
  * for as JSON of the request's schema; a parameter or format that the server refuses is left out from then on. Throws `LLM_CONFIG` for a base URL that is none or holds a secret.
  */
 export function openAiCompatible(options: OpenAiCompatibleOptions): TextModel {
-  const { model, timeoutMs = 120_000, maxBytes = 1 << 20, maxTokens = 4096, maxRequests = Infinity } = options;
-  const { retries = 5, backoffMs = 1000, maxWaitMs = 60_000 } = options;
+  const { model, timeoutMs = 120_000, maxBytes = 1 << 20, maxTokens = 4096 } = options;
+  const { retries = 5, backoffMs = 1000, maxWaitMs = 60_000, budget = createBudget(options.maxRequests) } = options;
   const { baseUrl, key, keyVariable, own } = endpoint(options);
   const scrub = (text: string) => (key ? text.replaceAll(key, '…') : text);
   const place: Place = { model, baseUrl, timeoutMs, keyVariable, scrub };
@@ -58,19 +61,10 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): TextModel {
   const disposed = new AbortController();
   const dialect = createDialect(model, maxTokens);
   const pace = createPace();
-  let sent = 0;
   let answered = false;
 
   async function attempt(written: Sent, signal: AbortSignal): Promise<TextAnswer> {
-    if (sent >= maxRequests) {
-      throw new TextModelError(
-        'LLM_BUDGET',
-        `The budget of ${maxRequests} requests to ${model} is used up.`,
-        'Raise it and resume: what was answered is kept.',
-        { scope: 'model', retryable: false },
-      );
-    }
-    sent++;
+    budget.spend(model);
     const { data, response } = await client.chat.completions.create(written.body, { signal }).withResponse();
     const text = textOf(data, place);
     answered = true;
