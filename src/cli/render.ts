@@ -1,5 +1,5 @@
 /** Progress on stderr: one line a stage, drawn again and again on a terminal, every few seconds elsewhere. */
-import type { RunEvent, StageName } from '../run/events.ts';
+import type { Activity, RunEvent } from '../run/events.ts';
 import { count, duration, figure, printable } from './format.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -15,7 +15,7 @@ const PLAIN_MS = 5000;
 
 /** The stage that is running, and where its progress began: a resumed stage does not start at zero. */
 interface Running {
-  stage: StageName;
+  stage: Activity;
   since: number;
   from: number | undefined;
   shown: number;
@@ -45,7 +45,7 @@ export function createRenderer(terminal: Terminal, clock: () => number = () => p
     const padded = stage.padEnd(STAGE_WIDTH);
     return terminal.colours ? `\u001b[1m${padded}\u001b[22m` : padded;
   };
-  const startOf = (stage: StageName): Running => ({
+  const startOf = (stage: Activity): Running => ({
     stage,
     since: clock(),
     from: undefined,

@@ -15,6 +15,9 @@ export const STAGES = [
 
 export type StageName = (typeof STAGES)[number];
 
+/** What can make progress: a stage, or a command that works on a run that is done. */
+export type Activity = StageName | 'export';
+
 /** A step of the method that can be run alone on a run folder. */
 export type StepName = 'embed' | 'cluster' | 'vote' | 'prompt' | 'realign';
 
@@ -29,7 +32,7 @@ export type RunEvent =
     }
   | {
       readonly type: 'progress';
-      readonly stage: StageName;
+      readonly stage: Activity;
       readonly done: number;
       readonly total: number;
       /** A few figures to show beside the count, such as a loss. */
