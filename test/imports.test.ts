@@ -13,6 +13,7 @@ const ORDER = [
   'io',
   'vocab',
   'images',
+  'hub',
   'clip',
   'llm',
   'discover',

@@ -1,0 +1,125 @@
+/** Where models come from: a name becomes a folder on this disk. */
+import { stat } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { basename, dirname, resolve } from 'node:path';
+import { S3aError } from '../errors.ts';
+import { createHubApi } from './api.ts';
+import { type Environment, hubSettings } from './environment.ts';
+import type { DownloadProgress } from './fetch.ts';
+import { createHttpClient } from './http.ts';
+import { sameName } from './known-models.ts';
+import { looksLikePath, parseRepoName, type RepoName, shown } from './names.ts';
+import { obtain } from './obtain.ts';
+import { isOpenClipArchitecture, openClipName } from './open-clip-names.ts';
+import { PATIENCE, type Patience } from './retry.ts';
+
+export { type CachedModel, listCached } from './list.ts';
+export type { DownloadProgress, Environment, Patience };
+
+/** How a name of a model is understood and what is told on the way. */
+export interface ResolveOptions {
+  /** open_clip's tag of pre-trained weights, or a file with them, for a name of open_clip's. */
+  readonly pretrained?: string;
+  /** How far the download of the weights is; not called when nothing is to download. */
+  readonly onProgress?: (progress: DownloadProgress) => void;
+  /** Told in one sentence when a cached copy is used because the hub does not answer. */
+  readonly onWarning?: (message: string) => void;
+  /** Looks at the configs in the folder before the weights are downloaded; what it throws ends the download. */
+  readonly beforeWeights?: (folder: string) => Promise<void>;
+  readonly signal?: AbortSignal;
+  readonly env?: Environment;
+  readonly patience?: Patience;
+}
+
+/** A model on this disk. */
+export interface ModelPlace {
+  readonly folder: string;
+  /** The file in the folder that holds the weights, or their index; undefined when the folder says it itself. */
+  readonly weights?: string;
+  /** `org/name` of a model from the hub. */
+  readonly repo?: string;
+  /** The commit of a model from the hub. */
+  readonly revision?: string;
+  /** open_clip's architecture, when the model was asked for by it; ends in `-quickgelu` where the weights need that. */
+  readonly architecture?: string;
+  /** The folder of the tokenizer, where it is another one. */
+  readonly tokenizer?: string;
+}
+
+/**
+ * Finds a model, and downloads it when it is not here: a local folder or file, `org/name[@revision]`, `hf-hub:org/name`,
+ * an address on the hub, or a name of open_clip's with `pretrained`.
+ *
+ * Throws S3aError MODEL for a name that is none, CONFIG for settings that cannot be meant, HUB_UNREACHABLE, HUB_AUTH,
+ * HUB_RATE, HUB_ANSWER and HUB_OFFLINE for what the hub does, WRITE for the cache, and the signal's reason.
+ */
+export async function resolveModel(spec: string, options: ResolveOptions = {}): Promise<ModelPlace> {
+  const { pretrained } = options;
+  const local = await localPlace(spec);
+  if (local) {
+    if (pretrained === undefined) return local;
+    throw notOpenClip(spec);
+  }
+  if (isOpenClipArchitecture(spec)) {
+    const file = pretrained === undefined ? undefined : await localPlace(pretrained);
+    if (file) return { ...file, architecture: spec.replaceAll('/', '-') };
+    const { repo, architecture } = openClipName(spec, pretrained);
+    const place = await fromHub({ repo, revision: 'main' }, options, true);
+    return { ...place, architecture };
+  }
+  if (looksLikePath(spec) && !/^[a-z]+:\/\//i.test(spec)) {
+    throw new S3aError(
+      'MODEL',
+      `there is no file or folder ${shown(spec)}`,
+      'Check the path, or give a name on the hub such as openai/clip-vit-base-patch16.',
+    );
+  }
+  if (pretrained !== undefined) throw notOpenClip(spec);
+  return fromHub(named(spec, options), options, false);
+}
+
+function notOpenClip(spec: string): S3aError {
+  return new S3aError(
+    'CONFIG',
+    `--pretrained goes with a name of open_clip's such as ViT-B-32, not with ${shown(spec)}`,
+    'Leave it out: what is at that place says itself what it is.',
+  );
+}
+
+function named(spec: string, { env }: ResolveOptions): RepoName {
+  const plain = spec.replace(/^hf-hub:/, '').replace(/@.*$/s, '');
+  if (!plain.includes('/') && /^[\w.-]+$/.test(plain)) {
+    const near = sameName(plain);
+    const hint = near ? `Did you mean ${near}?` : 'Names on the hub are org/name; s3a models lists the usual ones.';
+    throw new S3aError('MODEL', `there is no file or folder ${shown(spec)}`, hint);
+  }
+  const { endpoint } = hubSettings(env);
+  return parseRepoName(spec, ['huggingface.co', 'hf.co', new URL(endpoint).host]);
+}
+
+async function fromHub(name: RepoName, options: ResolveOptions, openClip: boolean): Promise<ModelPlace> {
+  const settings = hubSettings(options.env);
+  const client = createHttpClient(settings);
+  const { patience = PATIENCE, signal, onProgress, onWarning, beforeWeights } = options;
+  const api = createHubApi(client, settings);
+  const session = { settings, client, api, patience, signal, onProgress, onWarning, beforeWeights };
+  try {
+    const found = await obtain(session, name, openClip ? { layout: 'open_clip' } : {});
+    const { folder, commit, weights, tokenizer } = found;
+    const place = { folder, repo: name.repo, revision: commit, ...(tokenizer ? { tokenizer } : {}) };
+    // Two towers in two files have no one file that stands for them.
+    return weights.layout === 'onnx' ? place : { ...place, weights: weights.entry };
+  } finally {
+    client.close();
+  }
+}
+
+/** A folder or file that exists; undefined for anything else. */
+async function localPlace(spec: string): Promise<ModelPlace | undefined> {
+  const text = spec.replace(/^local-dir:/, '').replace(/^~(?=[/\\]|$)/, homedir());
+  if (text === '' || text.includes('\0')) return undefined;
+  const path = resolve(text);
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory()) return { folder: path };
+  return found?.isFile() ? { folder: dirname(path), weights: basename(path) } : undefined;
+}

@@ -1,0 +1,150 @@
+/** A repository of the hub becomes a folder of the cache: what is missing is downloaded, small files first. */
+import { S3aError } from '../errors.ts';
+import type { ListedFile } from './api.ts';
+import { cannotWrite, exists, filesIn, repoCache, tagCache } from './cache.ts';
+import { readConfigs, smallAmong, tokenizerAmong, type Weights, weightsAmong } from './choose.ts';
+import { byHand, explain, isOfTheDisk, leavesCache } from './failures.ts';
+import { fetchFiles, fetchWeights, listFiles, type Opened, type Session, subject } from './fetch.ts';
+import { jsonReader, type Look, lookAt, oneFile, type Wanted } from './look.ts';
+import { isCommit, isRepoName, type RepoName } from './names.ts';
+import { patiently } from './retry.ts';
+
+/** A model of the hub on this disk. */
+export interface Obtained {
+  readonly folder: string;
+  readonly commit: string;
+  readonly weights: Weights;
+  /** The folder of the tokenizer, where another repository keeps it. */
+  readonly tokenizer?: string;
+}
+
+/**
+ * Makes sure that the needed files of a model are in the cache.
+ *
+ * Without a network, or when the hub fails, a complete copy of the revision in the cache is used.
+ *
+ * Throws S3aError MODEL, HUB_UNREACHABLE, HUB_AUTH, HUB_RATE, HUB_ANSWER, HUB_OFFLINE or WRITE, what `beforeWeights` throws,
+ * and the signal's reason.
+ */
+export async function obtain(session: Session, name: RepoName, wanted: Wanted = {}): Promise<Obtained> {
+  const opened = { session, name, cache: repoCache(session.settings, name.repo) };
+  const { commit, look } = await cached(opened, wanted);
+  if (session.settings.offline) {
+    if (commit !== undefined && look?.weights) return obtained(opened, commit, look, look.weights);
+    throw offline(opened, look);
+  }
+  // A commit never changes; without a tokenizer it is unknown whether there is one to fetch.
+  if (commit === name.revision && look?.weights && look.hasTokenizer) {
+    return obtained(opened, commit, look, look.weights);
+  }
+  try {
+    return await online(opened, wanted, look?.weights !== undefined);
+  } catch (error) {
+    session.signal?.throwIfAborted();
+    if (isOfTheDisk(error)) throw cannotWrite(opened.cache.folder, error);
+    const failure = explain(error, subject(opened));
+    if (!leavesCache(error) || commit === undefined || !look?.weights) throw failure;
+    session.onWarning?.(`${failure.message}; using the copy of ${name.repo} in the cache`);
+    return obtained(opened, commit, look, look.weights);
+  }
+}
+
+/** What the cache holds of a revision, as far as it is known what that was. */
+async function cached({ cache, name }: Opened, wanted: Wanted): Promise<{ commit?: string; look?: Look }> {
+  const commit = await cache.commitOf(name.revision);
+  if (commit === undefined || !(await exists(cache.snapshot(commit)))) return {};
+  return { commit, look: await lookAt(cache.snapshot(commit), name, wanted) };
+}
+
+function offline({ session, name: { repo, revision } }: Opened, look: Look | undefined): S3aError {
+  const what = look
+    ? `the cached copy of ${repo} lacks ${look.missing}`
+    : `${repo}@${revision} is not in ${session.settings.cache}`;
+  return new S3aError('HUB_OFFLINE', `${what}, and HF_HUB_OFFLINE is set`, `Unset it to download. ${byHand(repo)}`);
+}
+
+/** @param spare whether there is a complete copy in the cache, so that there is no need to be patient with the hub */
+async function online(opened: Opened, wanted: Wanted, spare: boolean): Promise<Obtained> {
+  const { session, cache, name } = opened;
+  const { api, signal } = session;
+  const patience = spare ? { ...session.patience, retries: 0 } : session.patience;
+  const commit = isCommit(name.revision)
+    ? name.revision
+    : await patiently(patience, signal, () => api.commitOf(name, signal));
+  const files = await patiently(patience, signal, () => listFiles(opened, commit));
+  const folder = cache.snapshot(commit);
+  // After a kill the part that is here must be found; a complete older copy stays known until the new one is whole.
+  if (!spare) await cache.remember(name.revision, commit);
+  await tagCache(session.settings);
+
+  await fetchFiles(opened, commit, files, smallAmong(files));
+  await session.beforeWeights?.(folder);
+
+  // What is here already is used before another form of the same weights is downloaded.
+  let { weights } = await lookAt(folder, name, wanted);
+  weights ??= await choose(opened, commit, files, wanted);
+  await fetchWeights(opened, commit, files, weights.files);
+  await cache.remember(name.revision, commit);
+  return obtained(opened, commit, await lookAt(folder, name, wanted), weights);
+}
+
+/** The best form of the weights that a repository lists. */
+async function choose(
+  opened: Opened,
+  commit: string,
+  files: ReadonlyMap<string, ListedFile>,
+  { layout }: Wanted,
+): Promise<Weights> {
+  const { cache, name } = opened;
+  if (name.file !== undefined) return oneFile(name.file, files);
+  const inFolder = jsonReader(cache.snapshot(commit));
+  const read = async (file: string): Promise<unknown> => {
+    await fetchFiles(opened, commit, files, [file]);
+    return inFolder(file);
+  };
+  const forms = await weightsAmong(files, await readConfigs(files, read), read, layout);
+  const whole = forms.find(form => form.files.every(file => files.has(file)));
+  if (whole) return whole;
+  const lost = forms[0]?.files.find(file => !files.has(file));
+  throw new S3aError(
+    'MODEL',
+    lost === undefined
+      ? `${name.repo} holds no weights of CLIP or SigLIP in a layout that s3a knows`
+      : `${name.repo} lacks ${lost}, which its ${forms[0].entry} names`,
+    'Needed are config.json with model.safetensors or pytorch_model.bin, open_clip_config.json with ' +
+      'open_clip_model.safetensors or open_clip_pytorch_model.bin, or onnx/vision_model.onnx with onnx/text_model.onnx.',
+  );
+}
+
+async function obtained(opened: Opened, commit: string, { tokenizer }: Look, weights: Weights): Promise<Obtained> {
+  const result = { folder: opened.cache.snapshot(commit), commit, weights };
+  // open_clip keeps the tokenizer of several SigLIP models in one repository.
+  if (tokenizer === undefined || !isRepoName(tokenizer) || tokenizer === opened.name.repo) return result;
+  return { ...result, tokenizer: await obtainTokenizer(opened.session, { repo: tokenizer, revision: 'main' }) };
+}
+
+/** The folder of a tokenizer, which is all that is wanted of a repository. */
+async function obtainTokenizer(session: Session, name: RepoName): Promise<string> {
+  const opened = { session, name, cache: repoCache(session.settings, name.repo) };
+  const known = await opened.cache.commitOf(name.revision);
+  if (known !== undefined) {
+    const folder = opened.cache.snapshot(known);
+    if (tokenizerAmong(await filesIn(folder)).length > 0) return folder;
+  }
+  const failed = (message: string): S3aError =>
+    new S3aError('MODEL', message, `Put the tokenizer.json of ${name.repo} beside the model's weights.`);
+  const { settings, patience, signal, api } = session;
+  if (settings.offline) throw failed(`the tokenizer in ${name.repo} is not in the cache, and HF_HUB_OFFLINE is set`);
+  try {
+    const commit = await patiently(patience, signal, () => api.commitOf(name, signal));
+    const files = await patiently(patience, signal, () => listFiles(opened, commit));
+    const wanted = tokenizerAmong(files);
+    if (wanted.length === 0) throw failed(`${name.repo} has no tokenizer`);
+    await fetchFiles(opened, commit, files, wanted);
+    await opened.cache.remember(name.revision, commit);
+    return opened.cache.snapshot(commit);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw explain(error, subject(opened));
+  }
+}
