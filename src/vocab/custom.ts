@@ -1,37 +1,46 @@
-/** Vocabularies from .txt, .csv and .json files. */
+/** Vocabularies from .txt, .csv and .json files (docs/vocabulary.md). */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
-import { CsvError, parse } from 'csv-parse/sync';
 import { messageOf, S3aError } from '../errors.ts';
 import { type Concept, makeVocabulary, type Vocabulary } from './entries.ts';
+import { hierarchyOfEntries } from './hierarchy.ts';
+import { parseCsv, parseJson, parseText, type Written } from './parse.ts';
 
 const MAX_FILE = 1 << 26;
-const MAX_LINE = 10_000;
+const MAX_CONCEPTS = 500_000;
+const MAX_LIST = 1000;
+const MAX_WORD = 200;
+const MAX_GLOSS = 10_000;
 
-const PARSERS: Record<string, (text: string, path: string) => Concept[]> = {
+const PARSERS: Record<string, (text: string, path: string, most: number) => Written[]> = {
   '.txt': parseText,
   '.csv': parseCsv,
   '.json': parseJson,
 };
 
 /**
- * A vocabulary of a file, which is UTF-8 (with or without a byte-order mark) and at most 64 MB:
+ * A vocabulary of a file, which is UTF-8 (with or without a byte-order mark), at most 64 MB and at most 500,000 concepts:
  * .txt, one `name`, `name: gloss` or `name<tab>gloss` a line, lines that begin with # left out;
- * .csv, a header with the column `name` and, if wanted, `gloss`, `synonyms` and `parents`, these two separated by semicolons;
- * .json, a list of names or of objects {name, gloss?, synonyms?, parents?}.
+ * .csv, a header with the column `name` and, if wanted, `synonyms`, `gloss`, `parent` and `synset`, several synonyms or parents
+ * separated by |;
+ * .json, a list of names or of objects {name, synonyms?, gloss?, parents?, synset?}.
+ * A parent is the name or the synset of a concept of the file, or a broader name outside it.
  *
- * Throws S3aError VOCABULARY with the file and the line or entry.
+ * Throws S3aError VOCABULARY with the file and the line or entry, and for parents that lead back to where they began.
  */
 export async function readVocabulary(path: string): Promise<Vocabulary> {
   const extension = extname(path).toLowerCase();
   if (!Object.hasOwn(PARSERS, extension)) {
     throw new S3aError('VOCABULARY', `the vocabulary ${path} is not a .txt, .csv or .json file`);
   }
-  const concepts = PARSERS[extension](await readText(path), path);
-  if (concepts.length === 0) {
+  const written = PARSERS[extension](await readText(path), path, MAX_CONCEPTS);
+  if (written.length === 0) {
     throw new S3aError('VOCABULARY', `the vocabulary ${path} has no names`, 'Give at least one name.');
   }
-  return makeVocabulary(basename(path, extname(path)), concepts);
+  const vocabulary = makeVocabulary(basename(path, extname(path)), written.map(checked));
+  // Throws when the parents are no tree.
+  hierarchyOfEntries(path, vocabulary.entries);
+  return vocabulary;
 }
 
 async function readText(path: string): Promise<string> {
@@ -55,95 +64,26 @@ async function readText(path: string): Promise<string> {
   }
 }
 
-function parseText(text: string, path: string): Concept[] {
-  const concepts: Concept[] = [];
-  for (const [i, line] of text.split(/\r\n|\n|\r/).entries()) {
-    if (line.length > MAX_LINE) throw tooLong(path, `line ${i + 1}`);
-    if (line.trim() === '' || line.startsWith('#')) continue;
-    const [, name, gloss] = /^(.*?)(?:\t|:\s)(.*)$/.exec(line) ?? [line, line, ''];
-    concepts.push(concept(name, gloss, [], [], `${path}, line ${i + 1}`));
-  }
-  return concepts;
-}
-
-function parseCsv(text: string, path: string): Concept[] {
-  let rows: { record: string[]; info: { lines: number } }[];
-  try {
-    rows = parse(text, {
-      info: true,
-      relax_column_count: true,
-      skip_empty_lines: true,
-      max_record_size: MAX_LINE,
-    }) as unknown as typeof rows;
-  } catch (error) {
-    if (!(error instanceof CsvError)) throw error;
-    throw new S3aError('VOCABULARY', `the vocabulary ${path} is not valid CSV: ${messageOf(error)}`, undefined, {
-      cause: error,
-    });
-  }
-  if (rows.length === 0) return [];
-  const header = rows[0].record.map(column => column.trim().toLowerCase());
-  if (!header.includes('name')) {
-    const columns = header.join(', ').slice(0, 100);
-    throw new S3aError(
-      'VOCABULARY',
-      `the vocabulary ${path} has no column "name", only: ${columns}`,
-      'Its first line must name the columns.',
-    );
-  }
-  return rows.slice(1).map(({ record, info }) => {
-    const field = (column: string): string => record[header.indexOf(column)] ?? '';
-    return concept(
-      field('name'),
-      field('gloss'),
-      field('synonyms').split(';'),
-      field('parents').split(';'),
-      `${path}, line ${info.lines}`,
-    );
-  });
-}
-
-function parseJson(text: string, path: string): Concept[] {
-  let values: unknown;
-  try {
-    values = JSON.parse(text);
-  } catch (error) {
-    throw new S3aError('VOCABULARY', `the vocabulary ${path} is not valid JSON: ${messageOf(error)}`, undefined, {
-      cause: error,
-    });
-  }
-  if (!Array.isArray(values)) throw new S3aError('VOCABULARY', `the vocabulary ${path} is not a JSON list`);
-  return values.map((value: unknown, i) => {
-    const where = `${path}, entry ${i + 1}`;
-    if (typeof value === 'string') return concept(value, '', [], [], where);
-    if (typeof value !== 'object' || value === null) {
-      throw new S3aError('VOCABULARY', `${where}: neither a name nor an object with a name`);
+/** The concept as it was written, within bounds: single spaces, nothing empty, no word twice. */
+function checked({ name, synonyms, gloss, parents, synset, where }: Written): Concept {
+  const bad = (what: string): S3aError => new S3aError('VOCABULARY', `${where}: ${what}`);
+  const words = (list: readonly string[], what: string): string[] => {
+    if (list.length > MAX_LIST) throw bad(`${list.length} ${what}, at most ${MAX_LIST} are allowed`);
+    const clean = list.map(word => word.replace(/\s+/g, ' ').trim()).filter(word => word !== '');
+    for (const word of clean) {
+      if (word.length > MAX_WORD) throw bad(`one of the ${what} has ${word.length} characters, at most ${MAX_WORD}`);
+      if (/[\p{Cc}\p{Cs}]/u.test(word)) throw bad(`one of the ${what} has characters that cannot be written`);
     }
-    const { name, gloss = '', synonyms = [], parents = [] } = value as Record<string, unknown>;
-    if (typeof name !== 'string' || typeof gloss !== 'string')
-      throw new S3aError('VOCABULARY', `${where}: name and gloss must be text`);
-    if (!isTexts(synonyms) || !isTexts(parents)) {
-      throw new S3aError('VOCABULARY', `${where}: synonyms and parents must be lists of text`);
-    }
-    return concept(name, gloss, synonyms, parents, where);
-  });
-}
-
-function isTexts(value: unknown): value is string[] {
-  return Array.isArray(value) && value.every(item => typeof item === 'string');
-}
-
-function tooLong(path: string, where: string): S3aError {
-  return new S3aError('VOCABULARY', `${path}, ${where}: longer than ${MAX_LINE} characters`);
-}
-
-function concept(name: string, gloss: string, synonyms: string[], parents: string[], where: string): Concept {
-  const words = [name, ...synonyms].map(word => word.replace(/\s+/g, ' ').trim());
-  if (words[0] === '') throw new S3aError('VOCABULARY', `${where}: the name is empty`);
-  if (gloss.length > MAX_LINE) throw new S3aError('VOCABULARY', `${where}: longer than ${MAX_LINE} characters`);
-  const above = parents.map(parent => parent.trim()).filter(parent => parent !== '');
+    return [...new Set(clean)];
+  };
+  const [first] = words([name], 'names');
+  if (first === undefined) throw bad('the name is empty');
+  if (gloss.length > MAX_GLOSS) throw bad(`the gloss has ${gloss.length} characters, at most ${MAX_GLOSS}`);
+  const above = words(parents, 'parents');
+  const [id] = words([synset], 'synsets');
   return {
-    synonyms: [...new Set(words.filter(word => word !== ''))],
+    ...(id !== undefined && { id }),
+    synonyms: [...new Set([first, ...words(synonyms, 'synonyms')])],
     ...(gloss.trim() !== '' && { gloss: gloss.trim() }),
     ...(above.length > 0 && { parents: above }),
   };

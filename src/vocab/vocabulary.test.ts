@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { S3aError } from '../errors.ts';
 import { packageFile } from './package-root.ts';
+import { parseCsv, parseJson, parseText } from './parse.ts';
 import { loadVocabulary, makeVocabulary } from './vocabulary.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 's3a-vocab-'));
@@ -94,12 +95,18 @@ describe('custom files', () => {
   test('.csv and .json say the same', async () => {
     const csv = file(
       'a.csv',
-      '\ufeffGloss,Name,synonyms,extra,parents\n"a ""big"", cat",Lion,king of beasts; lion ,x,cat;animal\n,Tiger\n',
+      '\ufeffGloss,Name,synonyms,extra,Parent,synset\n"a ""big"", cat",Lion,king of beasts| lion ,x,cat|animal,n1\n,Tiger\n',
     );
     const json = file(
       'a.json',
       JSON.stringify([
-        { name: 'Lion', gloss: 'a "big", cat', synonyms: ['king of beasts', 'lion'], parents: ['cat', 'animal'] },
+        {
+          name: 'Lion',
+          gloss: 'a "big", cat',
+          synonyms: ['king of beasts', 'lion'],
+          parents: ['cat', 'animal'],
+          synset: 'n1',
+        },
         'Tiger',
       ]),
     );
@@ -107,7 +114,9 @@ describe('custom files', () => {
     expect(fromCsv.entries).toEqual([
       {
         name: 'lion',
-        synsets: [{ synonyms: ['Lion', 'king of beasts', 'lion'], gloss: 'a "big", cat', parents: ['cat', 'animal'] }],
+        synsets: [
+          { id: 'n1', synonyms: ['Lion', 'king of beasts', 'lion'], gloss: 'a "big", cat', parents: ['cat', 'animal'] },
+        ],
       },
       { name: 'tiger', synsets: [{ synonyms: ['Tiger'] }] },
     ]);
@@ -154,7 +163,17 @@ describe('custom files', () => {
     ['broken.json', '["a"', 'is not valid JSON'],
     ['object.json', '{"a": 1}', 'is not a JSON list'],
     ['null.json', '["a", null]', 'entry 2: neither a name nor an object'],
-    ['type.json', '[{"name": 3}]', 'entry 1: name and gloss must be text'],
+    ['type.json', '[{"name": 3}]', 'entry 1: name, gloss and synset must be text'],
+    ['synset.json', '[{"name": "a", "synset": 1}]', 'entry 1: name, gloss and synset must be text'],
+    ['control.txt', 'a\nb\u001b[2J\n', 'control.txt, line 2: one of the names has characters that cannot be written'],
+    ['surrogate.json', '["a", "\\ud800"]', 'entry 2: one of the names has characters that cannot be written'],
+    ['synonyms.json', JSON.stringify([{ name: 'a', synonyms: Array(1001).fill('b') }]), '1001 synonyms, at most 1000'],
+    ['gloss.json', JSON.stringify([{ name: 'a', gloss: 'b'.repeat(10_001) }]), 'the gloss has 10001 characters'],
+    ['parent.csv', `name,parent\na,${'b'.repeat(201)}\n`, 'line 2: one of the parents has 201 characters, at most 200'],
+    ['many.json', `[${'"a",'.repeat(500_000)}"a"]`, 'has more than 500000 concepts'],
+    ['meanings.txt', Array.from({ length: 101 }, (_, i) => `a: ${i}\n`).join(''), '"a" has more than 100 meanings'],
+    ['itself.json', '[{"name": "a", "parents": ["A "]}]', 'itself.json: the parents go in a circle: a > a'],
+    ['circle.csv', 'name,parent\nx,b\na,b\nb,C|d\nc,a\n', 'circle.csv: the parents go in a circle: b > c > a > b'],
     ['list.json', '[{"name": "a", "synonyms": "b"}]', 'entry 1: synonyms and parents must be lists of text'],
     ['names.xlsx', '', 'is not a .txt, .csv or .json file'],
   ])('%s is one clear line', async (name, content, message) => {
@@ -162,6 +181,15 @@ describe('custom files', () => {
     expect(error).toBeInstanceOf(S3aError);
     expect(error).toMatchObject({ code: 'VOCABULARY', message: expect.stringContaining(message) as string });
     expect((error as S3aError).message).not.toContain('\n');
+  });
+
+  test('no format is read beyond the most concepts', () => {
+    expect(parseText('# x\na\n\nb\n', 'x', 2)).toHaveLength(2);
+    expect(parseCsv('name\na\nb\n', 'x', 2)).toHaveLength(2);
+    expect(parseJson('["a", "b"]', 'x', 2)).toHaveLength(2);
+    expect(() => parseText('a\nb\nc', 'x', 2)).toThrow('the vocabulary x has more than 2 concepts');
+    expect(() => parseCsv('name\na\nb\nc\nd\n', 'x', 2)).toThrow('the vocabulary x has more than 2 concepts');
+    expect(() => parseJson('["a", "b", "c"]', 'x', 2)).toThrow('the vocabulary x has more than 2 concepts');
   });
 
   test('unknown names and absent files are one clear line', async () => {
