@@ -1,10 +1,17 @@
 """Records test/goldens/io/torch: files of torch.save and torch.jit.save, and the values that torch.load finds in them."""
+import base64
+import copyreg
+import functools
 import json
+import os
+import pickle
 import shutil
+import subprocess
 from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -171,4 +178,66 @@ for folder, stem, end in (("sharded-safetensors", "model", "safetensors"), ("sha
     (out / folder / f"{stem}.{end}.index.json").write_text(json.dumps(index, indent=2))
     golden[f"{folder}/{stem}.{end}.index.json"] = describe(state)
 
+# Pickles of plain values, and such as ask for more; none of the latter is ever loaded.
+plain = {
+    "none": None, "flags": [True, False], "numbers": [0, 1, 255, 256, 65535, 65536, -1, 2**31 - 1, -(2**31), 2**31, 2**53 - 1, 1 - 2**53, 0.1, -0.0],
+    "texts": ["", "a", "ä€😀", "x" * 300], "nested": [[], {}, [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4]], {"a": {"b": [1]}}],
+    "many": list(range(1001)), "table": {str(i): i for i in range(1001)},
+}
+plain["again"] = [plain["nested"]] * 3
+large = {"large": [2**53, -(2**53), 2**53 + 1, 2**70, -(2**70), 2**63]}
+
+
+class Call:
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+class Stateful:
+    def __setstate__(self, state):
+        raise AssertionError
+
+    def __getstate__(self):
+        return {"a": 1}
+
+
+class Keywords:
+    def __getnewargs_ex__(self):
+        return (1,), {"b": 2}
+
+    def __new__(cls, *args, **options):
+        return object.__new__(cls)
+
+
+copyreg.add_extension("__main__", "Stateful", 250)
+with_extension = pickle.dumps(Stateful(), 2)
+copyreg.remove_extension("__main__", "Stateful", 250)
+hostile = {
+    f"{what}, protocol {protocol}": [base64.b64encode(pickle.dumps(value, protocol)).decode(), name]
+    for protocol in (2, 4)
+    for what, value, name in (
+        ("os.system", Call(os.system, ("touch owned",)), "posix.system"),
+        ("eval", Call(eval, ("1",)), "__builtin__.eval" if protocol == 2 else "builtins.eval"),
+        ("subprocess", [1, Call(subprocess.Popen, (["id"],))], "Popen"),
+        ("getattr", {"a": Call(getattr, ("x", "upper"))}, "getattr"),
+        ("partial", functools.partial(print, 1), "functools.partial"),
+        ("an object with __setstate__", Stateful(), "__main__.Stateful"),
+        ("an object made with keywords", Keywords(), "Keywords" if protocol == 4 else "functools.partial"),
+        ("a whole model", nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
+        ("a numpy array", np.zeros(2), "numpy"),
+        ("a sparse tensor", torch.zeros(2, 2).to_sparse(), "torch._utils._rebuild_sparse_tensor"),
+    )
+}
+hostile["the extension registry"] = [base64.b64encode(with_extension).decode(), "extension registry"]
+hostile["copyreg of protocol 0"] = [base64.b64encode(pickle.dumps(Stateful(), 0).replace(b"c", b"\x80\x02c", 1)).decode(), "copy_reg._reconstructor"]
+(out / "pickles.json").write_text(json.dumps({
+    "plain": {str(protocol): base64.b64encode(pickle.dumps(plain, protocol)).decode() for protocol in (2, 3, 4, 5)},
+    "value": plain,
+    "large": base64.b64encode(pickle.dumps(large, 2)).decode(),
+    "largeValue": [str(value) for value in large["large"]],
+    "hostile": hostile,
+}))
 (out / "golden.json").write_text(json.dumps(golden, indent=None).replace("Infinity", '"Infinity"'))

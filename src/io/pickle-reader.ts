@@ -15,7 +15,7 @@ export interface PickleReader {
   /** An 8-byte length. */
   uint64(): number;
   float64(): number;
-  /** A signed integer of `length` bytes; a bigint beyond 2^53. */
+  /** A signed integer of `length` bytes; a bigint when a number cannot hold it exactly. */
   integer(length: number): number | bigint;
   text(length: number): string;
   bytes(length: number): Uint8Array<ArrayBuffer>;
@@ -60,7 +60,7 @@ export function readPickle(data: Uint8Array<ArrayBuffer>, start: number, path: s
       let value = 0n;
       for (let i = count - 1; i >= 0; i--) value = (value << 8n) | BigInt(data[begin + i]);
       value = BigInt.asIntN(count * 8, value);
-      return BigInt.asIntN(53, value) === value ? Number(value) : value;
+      return Number.isSafeInteger(Number(value)) ? Number(value) : value;
     },
     text: count => decoder.decode(data.subarray(step(count), at)),
     bytes: count => data.slice(step(count), at),

@@ -4,7 +4,7 @@ import { badPickle, MAX_NAME, type PickleReader, readPickle } from './pickle-rea
 import { type PickleStack, pickleStack } from './pickle-stack.ts';
 
 /**
- * What a pickle holds: null, booleans, numbers (bigint beyond 2^53), strings, Uint8Array for bytes, arrays for lists, frozen arrays for
+ * What a pickle holds: null, booleans, numbers (bigint from 2^53 on), strings, Uint8Array for bytes, arrays for lists, frozen arrays for
  * tuples, Map for dicts, Set for sets, and what the caller's globals and persistent ids give.
  */
 export type PickleValue = unknown;
