@@ -50,7 +50,7 @@ export const configSchema = z.strictObject({
 
   vocab: text()
     .default('in21k')
-    .describe('Names to choose from: in21k, in1k, demo, or a .txt, .csv or .json file')
+    .describe('Names to choose from: in21k, in1k, wordnet, demo, or a .txt, .csv or .json file')
     .meta(of('discover')),
   method: z.enum(['s3a']).default('s3a').describe('The method').meta(of('discover')),
   k: z

@@ -24,7 +24,7 @@ export function predictCommand(context: Context): Command {
     .argument('<run|model>', 'run folder, model folder, or demo')
     .argument('<images...>', 'folders, image files, or .txt lists of them')
     .option('--top <n>', 'Names an image', wholeNumber, 5)
-    .option('--vocab <names>', 'Names to choose from: in21k, in1k, or a .txt, .csv or .json file')
+    .option('--vocab <names>', 'Names to choose from: in21k, in1k, wordnet, demo, or a .txt, .csv or .json file')
     .option('--vocabulary', "Choose from all names of the run's vocabulary, not only those that it found")
     .addOption(new Option('--format <format>', 'How to print').choices(['table', 'csv', 'jsonl']).default('table'))
     .option('--out <file>', 'Write a .csv, .jsonl or .parquet file instead');
