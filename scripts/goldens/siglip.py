@@ -1,9 +1,12 @@
-"""Records test/goldens/clip/{siglip,siglip2}: tiny random SiglipModels of transformers, with inputs, outputs and gradients.
+"""Records test/goldens/clip/{siglip,siglip2}: tiny random SiglipModels of transformers, with inputs, outputs and gradients;
+and siglip-images.json: what its image processor makes of images of several shapes.
 
 Each folder is a Hugging Face model folder; golden.safetensors beside the model holds what transformers computes from it,
 and tokens.json what its tokenizer makes of many texts. `siglip` has SigLIP's tokenizer (a sentencepiece unigram model),
 `siglip2` SigLIP2's (Gemma's byte-pair form, in lower case). Needs sentencepiece and protobuf beside the other packages.
 """
+import base64
+import hashlib
 import json
 import shutil
 import sys
@@ -12,12 +15,16 @@ from pathlib import Path
 
 sys.modules["torchvision"] = None  # not needed here; transformers would import it, and fail where it does not fit torch
 
+import numpy as np
 import sentencepiece
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import SiglipConfig, SiglipModel
 from transformers.convert_slow_tokenizer import SpmConverter
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.siglip.tokenization_siglip import SiglipTokenizer
 from transformers.models.siglip2.tokenization_siglip2 import Siglip2Tokenizer
 
@@ -53,6 +60,12 @@ def siglip_tokenizer(folder):
         input=str(work / "corpus.txt"), model_prefix=str(work / "spiece"), vocab_size=300, model_type="unigram",
         normalization_rule_tsv=str(work / "rules.tsv"), pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False,
         minloglevel=2, num_threads=1)
+    # The file names those it was made from.
+    proto = sentencepiece_model_pb2.ModelProto.FromString((work / "spiece.model").read_bytes())
+    proto.trainer_spec.ClearField("input")
+    proto.trainer_spec.ClearField("model_prefix")
+    proto.normalizer_spec.ClearField("normalization_rule_tsv")
+    (work / "spiece.model").write_bytes(proto.SerializeToString())
     tokenizer = SiglipTokenizer(str(work / "spiece.model"), model_max_length=LENGTH, model_input_names=["input_ids"])
     tokenizer.save_pretrained(folder)
     shutil.rmtree(work)
@@ -155,3 +168,23 @@ for name, shape in SHAPES.items():
     (folder / "tokens.json").write_text(json.dumps({"texts": TEXTS, "ids": whole, "padded": cut}, ensure_ascii=False) + "\n")
     if name == "siglip":
         (folder / "converted-tokenizer.json").write_text(Converter(tok).converted().to_str() + "\n")
+
+
+def pattern(width, height):
+    """The same pixels as `pattern` in test/images.ts."""
+    y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
+    noise = (x * 7919 + y * 104729 + c * 1299709 + x * y * 31) % 113
+    smooth = (x * 160) // width + (y * 90) // height + c * 7
+    flash = np.where((x * 5 + y * 3) % 23 == 0, 255, 0)
+    return Image.fromarray(np.maximum(np.minimum(noise + smooth - 30, 255), flash).clip(0, 255).astype(np.uint8))
+
+
+images = []
+for width, height, size, resample in [(24, 18, 10, 3), (24, 18, 10, 2), (9, 40, 16, 3), (224, 224, 224, 3), (640, 427, 224, 3),
+                                      (427, 640, 224, 2), (30, 20, 64, 3), (1, 1, 8, 2), (2000, 12, 28, 3)]:
+    process = SiglipImageProcessorPil(size={"height": size, "width": size}, resample=resample)
+    pixels = np.asarray(process(pattern(width, height), return_tensors="np").pixel_values[0], dtype=np.float32)
+    data = pixels.tobytes()
+    recorded = {"base64": base64.b64encode(data).decode()} if len(data) <= 1500 else {"sha256": hashlib.sha256(data).hexdigest()}
+    images.append({"width": width, "height": height, "size": size, "resample": resample, **recorded})
+(out / "siglip-images.json").write_text("[\n" + ",\n".join(map(json.dumps, images)) + "\n]\n")

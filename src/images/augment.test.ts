@@ -108,6 +108,30 @@ describe('makeView', () => {
     expect(makeView(image, 'evaluation', 32, random(1), FILL)).toEqual(centerCrop(resizeShortSide(image, 32), 32));
   });
 
+  it('squashes for a model that wants that, in every bit as SiglipImageProcessor with Pillow', () => {
+    const cases = golden('../clip/siglip-images') as (Recorded &
+      Record<'width' | 'height' | 'size' | 'resample', number>)[];
+    expect(new Set(cases.map(({ resample }) => resample))).toEqual(new Set([2, 3]));
+    for (const { width, height, size, resample, ...recorded } of cases) {
+      const geometry = { resize: 'squash', interpolation: resample === 2 ? 'bilinear' : 'bicubic' } as const;
+      const view = makeView(pattern(width, height), 'evaluation', size, random(1), FILL, geometry);
+      const [actual, expected] = compare(normalise([view], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]), recorded);
+      expect(actual, `${width}×${height} to ${size}`).toEqual(expected);
+    }
+  });
+
+  it('draws the same views with another filter, and training views of the same shape when it squashes', () => {
+    for (const view of ['weak', 'strong'] as const) {
+      const plain = makeView(image, view, 32, random(1, 4), FILL);
+      expect(makeView(image, view, 32, random(1, 4), FILL, { resize: 'squash' })).toEqual(plain);
+      const bilinear = makeView(image, view, 32, random(1, 4), FILL, { interpolation: 'bilinear' });
+      const distance = bilinear.data.reduce((sum, value, i) => sum + Math.abs(value - plain.data[i]), 0);
+      expect(distance).toBeGreaterThan(0);
+      // Another crop would be about 60 levels away.
+      expect(distance / plain.data.length).toBeLessThan(20);
+    }
+  });
+
   it('makes the weak view a crop of the resized image, at every place', () => {
     const resized = resizeShortSide(image, 32);
     const lefts = new Set<number>();

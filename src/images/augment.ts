@@ -5,11 +5,22 @@ import type { Rgb } from './affine.ts';
 import { crop, flip } from './crop.ts';
 import type { Rect, RgbImage } from './image.ts';
 import { drawSteps, randAugment } from './randaugment.ts';
-import { resize, shortSideSize } from './resize.ts';
+import { type Filter, resize, shortSideSize } from './resize.ts';
 
 /** `evaluation` draws nothing at random; `weak` is the teacher's, `strong` the student's. */
 export const VIEWS = ['evaluation', 'weak', 'strong'] as const;
 export type View = (typeof VIEWS)[number];
+
+/** How a model wants its images made. */
+export interface ViewGeometry {
+  /**
+   * The evaluation view: `shortest` (the default) makes the short side `size` and cuts out the middle, `squash` makes both
+   * sides `size`, whatever the shape of the image.
+   */
+  resize?: 'shortest' | 'squash';
+  /** Filter of every resize; default bicubic. */
+  interpolation?: Filter;
+}
 
 const SCALE = [0.3, 1] as const;
 const RATIO = [3 / 4, 4 / 3] as const;
@@ -17,25 +28,34 @@ const RATIO = [3 / 4, 4 / 3] as const;
 /**
  * One view of an image, `size` × `size`.
  *
- * - `evaluation`: short side to `size`, centre crop, as CLIP's preprocessing (Pillow backend of transformers).
+ * - `evaluation`: short side to `size`, centre crop, as CLIP's preprocessing, or, squashed, both sides to `size`, as SigLIP's
+ *   (Pillow backend of transformers).
  * - `weak`: short side to `size`, random crop.
  * - `strong`: random resized crop (scale 0.3 … 1, ratio ¾ … 4⁄3), mirrored with probability ½, RandAugment.
  *
- * All bicubic. `fill` is the colour RandAugment brings in from outside the image.
+ * `fill` is the colour RandAugment brings in from outside the image.
  */
-export function makeView(image: RgbImage, view: View, size: number, random: Random, fill: Rgb): RgbImage {
-  if (view === 'strong') return strongView(image, size, random, fill);
+export function makeView(
+  image: RgbImage,
+  view: View,
+  size: number,
+  random: Random,
+  fill: Rgb,
+  { resize: mode = 'shortest', interpolation: filter = 'bicubic' }: ViewGeometry = {},
+): RgbImage {
+  if (view === 'strong') return strongView(image, size, random, fill, filter);
+  if (view === 'evaluation' && mode === 'squash') return resize(image, size, size, { filter });
   const [width, height] = shortSideSize(image.width, image.height, size);
   const x = view === 'weak' ? random.int(width - size + 1) : Math.floor((width - size) / 2);
   const y = view === 'weak' ? random.int(height - size + 1) : Math.floor((height - size) / 2);
-  return resize(image, width, height, { window: { x, y, width: size, height: size } });
+  return resize(image, width, height, { filter, window: { x, y, width: size, height: size } });
 }
 
-function strongView(image: RgbImage, size: number, random: Random, fill: Rgb): RgbImage {
+function strongView(image: RgbImage, size: number, random: Random, fill: Rgb, filter: Filter): RgbImage {
   const region = resizedCropRect(image.width, image.height, random);
   const mirrored = random.next() < 0.5;
   const steps = drawSteps(random);
-  const resized = resize(crop(image, region), size, size);
+  const resized = resize(crop(image, region), size, size, { filter });
   return randAugment(mirrored ? flip(resized) : resized, steps, fill);
 }
 

@@ -2,12 +2,12 @@
 import { messageOf, S3aError } from '../errors.ts';
 import { random } from '../random.ts';
 import type { Rgb } from './affine.ts';
-import { fillColor, makeView, normalise, type View } from './augment.ts';
+import { fillColor, makeView, normalise, type View, type ViewGeometry } from './augment.ts';
 import { decodeImage } from './decode.ts';
 import type { RgbImage } from './image.ts';
 
 /** What does not change from batch to batch. */
-export interface BatchSettings {
+export interface BatchSettings extends ViewGeometry {
   /** Side of the square views, in pixels. */
   size: number;
   mean: Rgb;
@@ -57,7 +57,8 @@ export interface BatchResult extends Batch {
  *
  * Every random draw comes from (seed, 'augment', view, epoch, index), so neither batch, order nor thread matters.
  */
-export async function makeBatch({ size, mean, std, maxPixels }: BatchSettings, task: BatchTask): Promise<BatchResult> {
+export async function makeBatch(settings: BatchSettings, task: BatchTask): Promise<BatchResult> {
+  const { size, mean, std, maxPixels } = settings;
   const fill = fillColor(mean);
   const length = 3 * size * size;
   const full = task.views.map(view => [view, new Float32Array(task.items.length * length)] as const);
@@ -84,7 +85,7 @@ export async function makeBatch({ size, mean, std, maxPixels }: BatchSettings, t
     for (const [view, values] of full) {
       const draws = random(task.seed, 'augment', view, task.epoch, index);
       const row = values.subarray(indices.length * length, (indices.length + 1) * length);
-      normalise([makeView(image, view, size, draws, fill)], mean, std, row);
+      normalise([makeView(image, view, size, draws, fill, settings)], mean, std, row);
     }
   }
 

@@ -65,6 +65,19 @@ describe('config.json', () => {
     expect(resnetWidth({ widths: [64, 128], block: 'bottleneck' })).toBe(512);
   });
 
+  test("SigLIP's missing fields, an embedding as wide as the image tower, and what is written is read", () => {
+    const config = parseClipConfig({ model_type: 'siglip' });
+    expect(config.projection_dim).toBe(768);
+    expect(config.text_config).toMatchObject({ vocab_size: 32000, max_position_embeddings: 64, layer_norm_eps: 1e-6 });
+    expect(config.vision_config).toMatchObject({ patch_size: 16, image_size: 224, hidden_act: 'gelu_pytorch_tanh' });
+    const written = JSON.parse(clipConfigText(config));
+    expect(Object.keys(written)).toEqual(['model_type', 'text_config', 'vision_config']);
+    expect(parseClipConfig(written)).toEqual(config);
+    const wide = { hidden_size: 1536, num_attention_heads: 16 };
+    const giant = { model_type: 'siglip', vision_config: wide, text_config: { projection_size: 1536 } };
+    expect(parseClipConfig(giant).projection_dim).toBe(1536);
+  });
+
   test.each([
     [[], 'not a JSON object'],
     [{ model_type: 'align' }, 'model_type = "align"'],
@@ -78,6 +91,12 @@ describe('config.json', () => {
     [{ vision_config: { num_channels: 1 } }, 'vision_config.num_channels'],
     [{ vision_config: { ...RESNET, image_size: 50 } }, 'cannot be halved'],
     [{ vision_config: { ...RESNET, blocks: [1] } }, 'differ in length'],
+    [{ model_type: 'siglip2' }, 'a NaFlex model'],
+    [{ model_type: 'siglip', vision_config: { hidden_size: 384, num_attention_heads: 6 } }, 'differ in width'],
+    [{ model_type: 'siglip', vision_config: { vision_use_head: false } }, 'vision_config.vision_use_head = false'],
+    [{ model_type: 'siglip', vision_config: { model_type: 'siglip2_vision_model' } }, 'vision_config.model_type'],
+    [{ model_type: 'siglip', text_config: { hidden_act: 'relu' } }, 'text_config.hidden_act = "relu"'],
+    [{ model_type: 'siglip', vision_config: { image_size: 8 } }, 'smaller than a patch'],
   ])('%j is one clear line', (json, message) => {
     const read = () => parseClipConfig(json, 'model/config.json');
     expect(read).toThrow(message);
@@ -95,8 +114,21 @@ describe('preprocessor_config.json', () => {
     expect(parsePreprocess(JSON.parse(JSON.stringify(preprocessJson(own))), 48)).toEqual(own);
   });
 
+  test("SigLIP's processor squashes, with a filter of its own", () => {
+    const half = [0.5, 0.5, 0.5];
+    const siglip = { image_processor_type: 'SiglipImageProcessor' };
+    expect(parsePreprocess(siglip, 224)).toEqual({ size: 224, mean: half, std: half, resize: 'squash' });
+    const squashed = parsePreprocess({ ...siglip, size: { height: 384, width: 384 }, resample: 2 }, 384);
+    expect(squashed).toEqual({ size: 384, mean: half, std: half, resize: 'squash', interpolation: 'bilinear' });
+    expect(parsePreprocess(JSON.parse(JSON.stringify(preprocessJson(squashed))), 384)).toEqual(squashed);
+    const cropped = { size: 224, mean: half, std: half, interpolation: 'bilinear' } as const;
+    expect(parsePreprocess({ image_mean: half, image_std: half, resample: 2 }, 224)).toEqual(cropped);
+  });
+
   test.each([
-    [{ resample: 2 }, 'resample: only bicubic'],
+    [{ resample: 1 }, 'resample: only bilinear (2) and bicubic (3)'],
+    [{ size: { height: 224, width: 256 } }, 'size: '],
+    [{ image_processor_type: 'SiglipImageProcessor', size: { height: 256, width: 256 } }, 'size 256 does not fit'],
     [{ do_center_crop: false }, 'do_center_crop'],
     [{ rescale_factor: 1 }, 'rescale_factor: the factor is not 1/255'],
     [{ size: { shortest_edge: 256 } }, 'size 256 and crop_size 224 do not fit the model, which takes 224'],
