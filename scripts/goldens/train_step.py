@@ -3,9 +3,7 @@
 The pixels are multiples of 1/64, so that eight bits hold them exactly. Beside the weights of the float64 run stands how far
 a float32 run of the same script ends from it: rounding that no float32 implementation can be asked to avoid.
 """
-import copy
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -16,6 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from s3a_step import run, saved_name
 
 out = Path(__file__).resolve().parents[2] / "test" / "goldens" / "train"
 out.mkdir(parents=True, exist_ok=True)
@@ -55,65 +55,6 @@ class Vit(nn.Module):
 
     def forward(self, x):
         return self.clip(pixel_values=x).image_embeds
-
-
-def saved_name(name):
-    if name.startswith("clip."):
-        return name[len("clip."):]
-    return name if name.startswith("visual_projection") else f"vision_model.{name}"
-
-
-def layer_of(name, blocks):
-    if any(part in name for part in ("embeddings", "pre_layrnorm", "stem.")):
-        return 0
-    parts = saved_name(name).split(".")
-    for i, part in enumerate(parts[:-1]):
-        if part in ("layers", "stages"):
-            return int(parts[i + 1]) + 1
-    return blocks + 1
-
-
-def run(student, data, s, dtype, blocks):
-    """Ten steps; the student's and the teacher's weights and what each step reports."""
-    student = copy.deepcopy(student).to(dtype)
-    teacher = copy.deepcopy(student)
-    head = data["head"].to(dtype)
-    weak, strong = ((data[v].to(dtype) - 128) / 64 for v in ("weak", "strong"))
-    groups = [{"params": [p], "weight_decay": 0.05 if p.ndim > 1 else 0.0, "scale": 0.65 ** (blocks + 1 - layer_of(n, blocks))}
-              for n, p in student.named_parameters()]
-    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8)
-    reports, margin = [], math.inf
-    logits_of = lambda tower, x: s["logitScale"] * F.normalize(tower(x), dim=-1) @ head.T
-    for i in range(STEPS):
-        rate = s["floor"] + (s["peak"] - s["floor"]) * (1 + math.cos(math.pi * i / STEPS)) / 2
-        decay = s["emaStart"] + (s["emaEnd"] - s["emaStart"]) * min(i / s["emaSteps"], 1)
-        here = data["present"][i].bool()  # images that are not there are simply not in the batch
-        labels = data["structural"][i][here].long()
-        with torch.no_grad():
-            confidence, guess = (p := logits_of(teacher, weak[i][here]).softmax(1)).max(1)
-        top = p.topk(2).values
-        threshold = s["thresholds"][i]
-        margin = min(margin, (confidence - threshold).abs().min().item(), (top[:, 0] - top[:, 1]).min().item())
-        mask, known = confidence > threshold, labels >= 0
-        logits = logits_of(student, strong[i][here])
-        zero = logits.sum() * 0
-        instance = F.cross_entropy(logits[mask], guess[mask]) if mask.any() else zero
-        structural = F.cross_entropy(logits[known], labels[known]) if known.any() else zero
-        loss = s["instanceWeight"] * instance + s["structuralWeight"] * structural
-        optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(student.parameters(), s["clip"] or math.inf)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
-        optimizer.step()
-        with torch.no_grad():
-            for t, p in zip(teacher.parameters(), student.parameters()):
-                t.mul_(decay).add_(p, alpha=1 - decay)
-        agreement = (guess[known] == labels[known]).double().mean().item() if known.any() else 0.0
-        reports.append({"loss": loss.item(), "instanceLoss": instance.item(), "structuralLoss": structural.item(),
-                        "maskShare": mask.double().mean().item(), "agreement": agreement, "gradientNorm": norm.item()})
-    weights = {role: {saved_name(n): p.detach() for n, p in m.named_parameters()} for role, m in (("student", student), ("teacher", teacher))}
-    return weights, reports, margin
 
 
 COMMON = {"peak": 2e-3, "floor": 1e-4, "emaStart": 0.8, "emaEnd": 0.95, "emaSteps": 6, "instanceWeight": 1.0,
