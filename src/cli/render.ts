@@ -77,6 +77,7 @@ export function createRenderer(terminal: Terminal, clock: () => number = () => p
     clear,
     onEvent(event) {
       if (event.type === 'warning') return line(`warning: ${printable(event.message)}`);
+      if (event.type === 'note') return line(printable(event.message));
       if (event.type === 'progress') return progress(event);
       const { stage, state, seconds, info = {} } = event;
       if (state === 'start') {

@@ -12,10 +12,16 @@ export function showSummary({ folder, images, skipped, classes, stages }: RunSum
   const more = classes.length > MOST_CLASSES ? `… and ${counted(classes.length - MOST_CLASSES, 'more name')}\n` : '';
   const seconds = Object.values(stages).reduce((sum, stage) => sum + (stage.skipped ? 0 : stage.seconds), 0);
   const left = skipped > 0 ? `; ${count(skipped)} not used, see ${join(folder, 'skipped.jsonl')}` : '';
+  const { clusters, realigned, failure } = stages.prompt?.info ?? {};
+  const failed =
+    failure === undefined
+      ? ''
+      : `The language model failed; of ${Number(clusters)} clusters were realigned: ${String(realigned) || 'none'}\n`;
   const places = ['labels.csv', 'classes.json', 'model'].filter(name => existsSync(join(folder, name)));
   return [
     classes.length > 0 ? `${table(['name', 'images'], rows)}${more}\n` : '',
     `${counted(images, 'image')}, ${counted(classes.length, 'name')} in ${duration(seconds)}${left}\n`,
+    failed,
     `Run folder: ${folder}${places.length > 0 ? ` (${places.join(', ')})` : ''}\n`,
   ].join('');
 }

@@ -38,6 +38,7 @@ export type RunEvent =
       /** A few figures to show beside the count, such as a loss. */
       readonly detail?: Readonly<Record<string, number | string>>;
     }
+  | { readonly type: 'note'; readonly message: string }
   | { readonly type: 'warning'; readonly message: string };
 
 export interface RunHooks {

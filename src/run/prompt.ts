@@ -1,19 +1,22 @@
 /** The prompt stage (METHOD §2.4): phrases that tell the candidates of each cluster apart. */
 import { rm } from 'node:fs/promises';
 import type { CandidatePhrases } from '../discover/prompt.ts';
-import { promptClusters } from '../discover/prompt-clusters.ts';
-import { topNames } from '../discover/vote.ts';
+import { type PromptsResult, promptClusters } from '../discover/prompt-clusters.ts';
 import { S3aError } from '../errors.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import { hashFile } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import { writeJsonl } from '../io/jsonl.ts';
+import { type Budget, createBudget } from '../llm/budget.ts';
 import { cached } from '../llm/cache.ts';
+import { gguf } from '../llm/gguf.ts';
+import { checkGguf } from '../llm/gguf-file.ts';
 import { gloss } from '../llm/gloss.ts';
 import { openAiCompatible } from '../llm/openai-compatible.ts';
 import { replay } from '../llm/replay.ts';
 import type { TextModel } from '../llm/text-model.ts';
 import type { Vocabulary } from '../vocab/vocabulary.ts';
+import { candidatesOf, describeEstimate, estimatePrompts } from './prompt-estimate.ts';
 import type { Run } from './store.ts';
 import type { Voted } from './vote.ts';
 
@@ -24,25 +27,18 @@ export interface PromptedCluster {
 
 /** `phrases.json` and `prompts.jsonl`, every request with its answer. */
 export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Voted): Promise<PromptedCluster[]> {
-  const { llm, llmModel, llmBaseUrl, llmReplay, llmRepeats, llmMaxAsks, llmTemperature, candidates, seed } = run.config;
-  const model = {
-    llm,
-    ...(llm === 'openai' ? { llmModel, llmBaseUrl, llmTemperature } : {}),
-    ...(llm === 'replay' && llmReplay ? { replay: await hashFile(llmReplay) } : {}),
-  };
-  const inputs = { vote: run.keyOf('vote'), model, llmRepeats, llmMaxAsks, candidates, seed };
+  const { llmRepeats, llmMaxAsks, llmTemperature, llmMaxRequests, candidates, seed } = run.config;
+  const inputs = { vote: run.keyOf('vote'), model: await modelInputs(run), llmRepeats, llmMaxAsks, candidates, seed };
+  // A language model that failed may be back, or its budget may be larger: what it left open is asked for again.
+  if (run.manifest.stages.prompt?.info.failure !== undefined) delete run.manifest.stages.prompt;
   await run.stage('prompt', inputs, ['phrases.json', 'prompts.jsonl'], async () => {
-    const names = counted.votes.map(row => topNames(row, candidates));
-    const asked = names.map(list =>
-      list.map(index => ({
-        name: entries[index].name,
-        meanings: entries[index].synsets.map(({ id, gloss, synonyms }) => ({ id: id ?? '', gloss, synonyms })),
-      })),
-    );
-    const textModel = await openTextModel(run);
+    const asked = candidatesOf(counted.votes, entries, candidates);
+    const budget = createBudget(llmMaxRequests);
     // Answers are kept as they come, so that a killed run repeats no request.
-    const memory = await cached(textModel, run.path('prompts-cache.jsonl'));
+    const memory = await cached(await openTextModel(run, budget), run.path('prompts-cache.jsonl'));
+    budget.sentBefore(memory.kept);
     try {
+      announce(run, asked, memory.kept);
       const result = await promptClusters(asked, memory, {
         repeats: llmRepeats,
         maxAsks: llmMaxAsks,
@@ -53,22 +49,18 @@ export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Vot
         onProgress: ({ done, total, requests }) => run.progress('prompt', done, total, { requests }),
       });
       const prompted = result.clusters.map((cluster, k) => ({
-        candidates: cluster.candidates.map((candidate, i) => ({ ...candidate, index: names[k][i] })),
+        candidates: cluster.candidates.map((candidate, i) => ({ ...candidate, index: asked[k][i].index })),
       }));
-      const bare = prompted.filter(({ candidates }) => candidates.every(({ phrases }) => phrases.length === 0)).length;
-      if (result.failure) {
-        const why = `${result.failure.message}${result.failure.hint ? ` ${result.failure.hint}` : ''}`;
-        run.warn(`${bare} of ${prompted.length} clusters keep the vote's names, as the language model failed: ${why}`);
-      }
       await writeJsonl(
         run.path('prompts.jsonl'),
         result.clusters.flatMap(cluster => cluster.exchanges),
       );
       await writeAtomic(run.path('phrases.json'), `${JSON.stringify(prompted, null, 1)}\n`);
       await memory.dispose();
-      // A failed model may be back at the next try; its answers so far are still good then.
-      if (!result.failure) await rm(run.path('prompts-cache.jsonl'), { force: true });
-      return { clusters: prompted.length, requests: result.requests, withoutPhrases: bare };
+      const { failure } = result;
+      // Its answers so far are still good when the model is asked for the rest.
+      if (!failure) await rm(run.path('prompts-cache.jsonl'), { force: true });
+      return report(run, result);
     } finally {
       await memory.dispose();
     }
@@ -76,8 +68,54 @@ export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Vot
   return (await readJson(run.path('phrases.json'))) as PromptedCluster[];
 }
 
-async function openTextModel(run: Run): Promise<TextModel> {
-  const { llm, llmModel, llmBaseUrl, llmReplay, llmMaxRequests, llmTimeout } = run.config;
+/** Says what will be sent, where sending costs time or money. */
+function announce(run: Run, asked: ReturnType<typeof candidatesOf>, kept: number): void {
+  const { llm } = run.config;
+  if (llm !== 'openai' && llm !== 'gguf') return;
+  const known = kept > 0 ? `; ${kept} answers are kept from before` : '';
+  run.note(`${describeEstimate(estimatePrompts(asked, run.config))}${known}`);
+}
+
+/** What the manifest keeps: which clusters have phrases to be realigned by, and why others have none. */
+function report(run: Run, { clusters, requests, failure }: PromptsResult): Record<string, unknown> {
+  const realigned = [...clusters.keys()].filter(k => clusters[k].candidates.some(({ phrases }) => phrases.length > 0));
+  const info = {
+    clusters: clusters.length,
+    requests,
+    withoutPhrases: clusters.length - realigned.length,
+    realigned: ranges(realigned),
+  };
+  if (!failure) return info;
+  const why = `${failure.message}${failure.hint ? ` ${failure.hint}` : ''}`;
+  const which = realigned.length > 0 ? ` (clusters ${info.realigned})` : '';
+  run.warn(
+    `the language model failed: ${realigned.length} of ${clusters.length} clusters are realigned by its phrases${which}, ` +
+      `the others keep the vote's names. ${why}`,
+  );
+  return { ...info, failure: why };
+}
+
+/** `0-3, 7` for 0, 1, 2, 3 and 7, in ascending order. */
+export function ranges(numbers: readonly number[]): string {
+  const parts: [number, number][] = [];
+  for (const n of numbers) {
+    const last = parts.at(-1);
+    if (last && n === last[1] + 1) last[1] = n;
+    else parts.push([n, n]);
+  }
+  return parts.map(([from, to]) => (from === to ? `${from}` : `${from}-${to}`)).join(', ');
+}
+
+/** What of the settings decides the answers. */
+async function modelInputs({ config }: Run): Promise<Record<string, unknown>> {
+  const { llm, llmModel, llmBaseUrl, llmReplay, llmTemperature } = config;
+  if (llm === 'openai') return { llm, llmModel, llmBaseUrl, llmTemperature };
+  if (llm === 'gguf' && llmModel) return { llm, model: (await checkGguf(llmModel)).id, llmTemperature };
+  return { llm, ...(llm === 'replay' && llmReplay ? { replay: await hashFile(llmReplay) } : {}) };
+}
+
+async function openTextModel({ config }: Run, budget: Budget): Promise<TextModel> {
+  const { llm, llmModel, llmBaseUrl, llmReplay, llmTimeout, threads } = config;
   if (llm === 'gloss') return gloss();
   if (llm === 'replay') {
     if (!llmReplay)
@@ -85,10 +123,6 @@ async function openTextModel(run: Run): Promise<TextModel> {
     return replay(llmReplay);
   }
   if (!llmModel) throw new S3aError('CONFIG', 'no language model was named', 'Name one with --llm-model.');
-  return openAiCompatible({
-    model: llmModel,
-    baseUrl: llmBaseUrl,
-    maxRequests: llmMaxRequests,
-    timeoutMs: llmTimeout,
-  });
+  if (llm === 'gguf') return gguf({ path: llmModel, threads, timeoutMs: llmTimeout, budget });
+  return openAiCompatible({ model: llmModel, baseUrl: llmBaseUrl, timeoutMs: llmTimeout, budget });
 }

@@ -1,5 +1,6 @@
 /** The realign stage (METHOD §2.5): phrases decide the names; every image gets its structural label. */
 import { phraseFormats, realign as realignNames } from '../discover/realign.ts';
+import { hashFile } from '../io/hash.ts';
 import type { Embedded } from './embed.ts';
 import type { PromptedCluster } from './prompt.ts';
 import type { Named } from './prototypes.ts';
@@ -17,7 +18,9 @@ export async function realign(
 ): Promise<Int32Array> {
   const { templates, phraseFormats: given, threads, device } = run.config;
   const formats = given.length > 0 ? given : phraseFormats(templates);
-  await run.stage('realign', { prompt: run.keyOf('prompt'), formats }, ['structural.parquet'], async () => {
+  // The same request may get another answer, and a language model that failed answers more the next time.
+  const inputs = { prompt: run.keyOf('prompt'), phrases: await hashFile(run.path('phrases.json')), formats };
+  await run.stage('realign', inputs, ['structural.parquet'], async () => {
     const clip = await run.clip();
     const candidates = prompted.map(cluster => cluster.candidates);
     const { labels, names } = await realignNames(features, prototypes, counted, candidates, {

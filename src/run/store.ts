@@ -90,6 +90,10 @@ export class Run {
     this.hooks.onEvent?.({ type: 'progress', stage, done, total, detail });
   }
 
+  note(message: string): void {
+    this.hooks.onEvent?.({ type: 'note', message });
+  }
+
   warn(message: string): void {
     this.hooks.onEvent?.({ type: 'warning', message });
   }

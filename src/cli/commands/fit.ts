@@ -4,7 +4,9 @@ import { basename, extname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { resolveConfig, resolveOverrides } from '../../config/resolve.ts';
 import { discover, fit } from '../../run/fit.ts';
+import { estimateBound } from '../../run/prompt-estimate.ts';
 import { addCommon, type CommonOptions, type Context, perform, quoted } from '../context.ts';
+import { addDryRun, type DryRunOption, showEstimate } from '../dry-run.ts';
 import { addSettings, settingSources } from '../flags.ts';
 import { checkModel } from '../model.ts';
 import { showSummary } from '../summary.ts';
@@ -42,9 +44,12 @@ export function fitCommand(verb: keyof typeof VERBS, context: Context): Command 
     'after',
     examples,
   );
-  return command.action(async (images: string[], options: CommonOptions & { out?: string; resume?: boolean }) => {
+  addDryRun(command);
+  type Options = CommonOptions & DryRunOption & { out?: string; resume?: boolean };
+  return command.action(async (images: string[], options: Options) => {
     const { out = defaultOut(images[0]), resume = false } = options;
     const sources = settingSources(command);
+    if (options.dryRun) return showEstimate(context, options, await estimateBound(await resolveConfig(sources)));
     // A run that goes on keeps the settings it was made with, apart from those given now.
     if (!existsSync(join(out, 'config.json'))) checkModel((await resolveConfig(sources)).model);
     const settings = await resolveOverrides(sources);

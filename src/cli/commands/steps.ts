@@ -4,8 +4,10 @@ import { resolveOverrides } from '../../config/resolve.ts';
 import type { Setting } from '../../config/settings.ts';
 import type { StepName } from '../../run/events.ts';
 import { train } from '../../run/fit.ts';
+import { estimateRun } from '../../run/prompt-estimate.ts';
 import { runStep } from '../../run/steps.ts';
 import { addCommon, type CommonOptions, type Context, perform, quoted } from '../context.ts';
+import { addDryRun, type DryRunOption, showEstimate } from '../dry-run.ts';
 import { addSettings, settingSources } from '../flags.ts';
 import { showSummary } from '../summary.ts';
 
@@ -60,8 +62,10 @@ export function stepCommand(verb: StepName | 'train', context: Context): Command
     'after',
     `\nWhat the step needs and is not there is done first; what is there is kept.\n\nExamples:\n  ${examples.join('\n  ')}`,
   );
-  return command.action(async (run: string, options: CommonOptions) => {
+  if (verb === 'prompt') addDryRun(command);
+  return command.action(async (run: string, options: CommonOptions & DryRunOption) => {
     const settings = await resolveOverrides(settingSources(command));
+    if (options.dryRun) return showEstimate(context, options, await estimateRun(run, settings));
     await perform(
       context,
       options,
