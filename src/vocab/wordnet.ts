@@ -38,36 +38,45 @@ export function firstLemma(id: string): string | undefined {
 
 function openWordnet(): Wordnet {
   const [sets, lemmaText, offsetText, parentText] = readData('nouns.br').split('\f');
-  const lemmas = once(() => lemmaText.split('\n'));
-  const glosses = once(() => readData('glosses.br').split('\n'));
+  const [lemmas, steps, above] = [lemmaText, offsetText, parentText].map(text => once(() => linesOf(text)));
+  const glosses = once(() => linesOf(readData('glosses.br')));
   const offsets = once(() => {
-    let offset = 0;
-    return Int32Array.from(offsetText.split('\n'), step => {
-      offset += Number.parseInt(step, 36);
-      return offset;
-    });
+    const all = new Int32Array(sets.length);
+    for (let line = 0, offset = 0; line < all.length; line++) {
+      offset += Number.parseInt(steps()(line), 36);
+      all[line] = offset;
+    }
+    return all;
   });
-  const lines = once(() => new Map(Array.from(offsets(), (offset, line) => [offset, line])));
-  const parents = once(() =>
-    parentText
-      .split('\n')
-      .map((steps, line) => (steps === '' ? [] : steps.split(',').map(step => line - Number.parseInt(step, 36)))),
-  );
   return {
     size: sets.length,
     sets,
     lemmaText,
     id: line => `n${String(offsets()[line]).padStart(8, '0')}`,
-    lemmas: line => lemmas()[line].split('|'),
-    parents: line => parents()[line],
-    gloss: line => glosses()[line],
-    lineOf: id => (/^n\d{8}$/.test(id) ? lines().get(Number(id.slice(1))) : undefined),
+    lemmas: line => lemmas()(line).split('|'),
+    parents(line) {
+      const distances = above()(line);
+      return distances === '' ? [] : distances.split(',').map(distance => line - Number.parseInt(distance, 36));
+    },
+    gloss: line => glosses()(line),
+    lineOf(id) {
+      if (!/^n\d{8}$/.test(id)) return undefined;
+      const line = offsets().indexOf(Number(id.slice(1)));
+      return line < 0 ? undefined : line;
+    },
   };
 }
 
 function readData(name: string): string {
   // WordNet is ASCII, which is quickest to decode as Latin-1.
   return brotliDecompressSync(readFileSync(packageFile(`src/vocab/data/${name}`))).toString('latin1');
+}
+
+/** The lines of a text by their number, each cut out when it is asked for. */
+function linesOf(text: string): (line: number) => string {
+  const ends: number[] = [];
+  for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', end + 1)) ends.push(end);
+  return line => text.slice(line === 0 ? 0 : ends[line - 1] + 1, ends[line] ?? text.length);
 }
 
 function once<T>(make: () => T): () => T {
