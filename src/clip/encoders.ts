@@ -75,8 +75,8 @@ export async function createImageEncoder(
 /**
  * The text tower of a checkpoint, compiled when it is first used.
  *
- * Names are short and what follows the end of a text does not matter, so texts run at the shortest of a few lengths that
- * holds them; each length that occurs has a session of its own.
+ * Names are short and what follows the end of a text does not matter to CLIP, so texts run at the shortest of a few lengths
+ * that holds them; each length that occurs has a session of its own. SigLIP sees the padding, so all its texts have one length.
  * @throws S3aError DEVICE, READ, SAFETENSORS when embedding
  */
 export function createTextEncoder(
@@ -85,7 +85,8 @@ export function createTextEncoder(
 ): TextEncoder {
   const { config, tokenizer } = checkpoint;
   const longest = config.text_config.max_position_embeddings;
-  const lengths = [...[16, 32].filter(length => length < longest), longest];
+  const anyLength = config.model_type === 'clip';
+  const lengths = [...(anyLength ? [16, 32].filter(length => length < longest) : []), longest];
   const sessions = new Map<number, Promise<Session>>();
   const sessionOf = (length: number): Promise<Session> => {
     const known = sessions.get(length);
@@ -115,7 +116,8 @@ export function createTextEncoder(
             feeds.ids.set(ids.subarray(row * longest, row * longest + length), at * length);
             feeds.ends[at] = ends[row];
           });
-          return (await session.run(feeds)).embedding as Float32Array;
+          const { embedding } = await session.run(anyLength ? feeds : { ids: feeds.ids });
+          return embedding as Float32Array;
         });
         rows.forEach((row, at) => {
           out.set(found.subarray(at * dimension, (at + 1) * dimension), row * dimension);

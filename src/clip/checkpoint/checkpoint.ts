@@ -1,14 +1,16 @@
 /** A model on disk, in whatever format: opened, checked, and read weight by weight. */
-import { statSync } from 'node:fs';
-import { basename, dirname } from 'node:path';
 import { S3aError } from '../../errors.ts';
+import { type ResolveOptions, resolveModel } from '../../hub/index.ts';
 import { packageFile } from '../../vocab/package-root.ts';
 import type { Preprocess } from '../preprocess.ts';
+import { createSiglipTokenizer } from '../tokenizer/siglip.ts';
 import { type ClipTokenizer, createTokenizer } from '../tokenizer/tokenizer.ts';
 import type { ClipConfig } from '../towers/config.ts';
 import type { Parameter } from '../towers/parameters.ts';
 import { textParameters } from '../towers/text.ts';
 import { visionParameters } from '../towers/vision.ts';
+import { openClipFormat } from './formats/open-clip.ts';
+import { openAiFormat } from './formats/openai.ts';
 import { transformersFormat } from './formats/transformers.ts';
 import {
   checkWeights,
@@ -29,6 +31,8 @@ export interface Checkpoint {
   readonly identity: readonly string[];
   /** What a user should know about these files, a sentence each. */
   readonly notes: readonly string[];
+  /** Where on the hub it comes from. */
+  readonly origin?: { readonly repo: string; readonly revision: string };
   /** Reads weights by name as float32, from the disk at every call; throws S3aError WEIGHTS for other names. */
   readWeights(names: readonly string[]): Promise<Record<string, Float32Array<ArrayBuffer>>>;
   /** As `readWeights`, one after the other, so that only one of them need be in memory. */
@@ -36,7 +40,7 @@ export interface Checkpoint {
 }
 
 /** Tried in this order; the first that knows the place reads it. */
-const FORMATS: readonly ModelFormat[] = [transformersFormat];
+const FORMATS: readonly ModelFormat[] = [transformersFormat, openClipFormat, openAiFormat];
 
 /** All weights of a model: both towers and the logit scale, with SigLIP also the logit bias. */
 export function clipParameters(config: ClipConfig): Parameter[] {
@@ -48,14 +52,17 @@ export function clipParameters(config: ClipConfig): Parameter[] {
 /**
  * Opens a model and checks all of it but the numbers: config, tokenizer, preprocessor, and that the weights are exactly
  * those the config asks for.
- * @param model a folder or a file of weights, or `demo` for the model inside the package
- * @throws S3aError MODEL when there is no model, MODEL_CONFIG, TOKENIZER, WEIGHTS, and what the file formats throw
+ * @param model `demo` for the model inside the package, or what `resolveModel` takes: a folder, a file of weights, a name
+ * on the hub, a name of open_clip's with `pretrained`
+ * @throws S3aError MODEL when there is no model, MODEL_CONFIG, TOKENIZER, WEIGHTS, and what the hub and the file formats
+ * throw
  */
-export async function loadCheckpoint(model: string): Promise<Checkpoint> {
-  const place = placeOf(model);
+export async function loadCheckpoint(model: string, options: ResolveOptions = {}): Promise<Checkpoint> {
+  const { origin, ...place } = await placeOf(model, options);
   const source = await openSource(place, model);
   const { config, preprocess, tokenizerFiles, tokenizerPlace, identity, notes = [] } = source;
-  const tokenizer = createTokenizer(tokenizerFiles.tokenizer, tokenizerFiles.tokenizerConfig, tokenizerPlace);
+  const create = config.model_type === 'siglip' ? createSiglipTokenizer : createTokenizer;
+  const tokenizer = create(tokenizerFiles.tokenizer, tokenizerFiles.tokenizerConfig, tokenizerPlace);
   if (tokenizer.vocabularySize > config.text_config.vocab_size) {
     throw new S3aError(
       'TOKENIZER',
@@ -70,6 +77,7 @@ export async function loadCheckpoint(model: string): Promise<Checkpoint> {
     tokenizerFiles,
     identity,
     notes,
+    origin,
     async readWeights(names) {
       const weights: Record<string, Float32Array<ArrayBuffer>> = {};
       await eachWeight(source, names, (name, data) => {
@@ -81,10 +89,14 @@ export async function loadCheckpoint(model: string): Promise<Checkpoint> {
   };
 }
 
-function placeOf(model: string): ModelPlace {
-  if (model === 'demo') return { folder: packageFile('demo/model') };
-  const stat = statSync(model, { throwIfNoEntry: false });
-  return stat?.isFile() ? { folder: dirname(model), file: basename(model) } : { folder: model };
+async function placeOf(
+  model: string,
+  options: ResolveOptions,
+): Promise<ModelPlace & { origin?: { repo: string; revision: string } }> {
+  if (model === 'demo' && options.pretrained === undefined) return { folder: packageFile('demo/model') };
+  const { folder, weights, architecture, tokenizer, repo, revision } = await resolveModel(model, options);
+  const origin = repo !== undefined && revision !== undefined ? { repo, revision } : undefined;
+  return { folder, file: weights, architecture, tokenizer, origin };
 }
 
 async function openSource(place: ModelPlace, model: string): Promise<ModelSource> {

@@ -45,6 +45,8 @@ export async function saveCheckpoint(folder: string, contents: CheckpointContent
   await writeSafetensors(join(folder, 'model.safetensors'), tensors);
   await json('tokenizer.json', tokenizerFiles.tokenizer);
   await json('tokenizer_config.json', tokenizerFiles.tokenizerConfig);
+  const { sentencepiece } = tokenizerFiles;
+  if (sentencepiece) await writeAtomic(join(folder, 'spiece.model'), sentencepiece);
   await json('preprocessor_config.json', preprocessJson(preprocess));
   await writeAtomic(join(folder, 'config.json'), clipConfigText({ ...config, dtype }));
 }

@@ -13,12 +13,16 @@ export interface ModelPlace {
   readonly file?: string;
   /** open_clip's name of the architecture, when it was given. */
   readonly architecture?: string;
+  /** Folder of the tokenizer, where it is another one. */
+  readonly tokenizer?: string;
 }
 
 /** The parsed tokenizer files, kept as they are so that they can be written again. */
 export interface TokenizerFiles {
   readonly tokenizer: unknown;
   readonly tokenizerConfig: unknown;
+  /** The bytes of spiece.model, which transformers' SiglipTokenizer needs; `tokenizer` says the same. */
+  readonly sentencepiece?: Uint8Array;
 }
 
 /** Where one of our weights lies in a file. The parts apply in this order. */

@@ -1,0 +1,55 @@
+/** The tokenizer that a SigLIP folder brings: tokenizer.json, or spiece.model alone. */
+import { existsSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf, S3aError } from '../../errors.ts';
+import { readJson } from '../../io/json.ts';
+import { MAX_SPIECE, spieceJson } from './spiece.ts';
+
+export interface FoundSiglipTokenizer {
+  readonly tokenizerFiles: {
+    readonly tokenizer: unknown;
+    readonly tokenizerConfig: unknown;
+    readonly sentencepiece?: Uint8Array;
+  };
+  /** For messages. */
+  readonly tokenizerPlace: string;
+  readonly path: string;
+}
+
+/**
+ * Reads the tokenizer of a SigLIP: tokenizer.json where it is there, else spiece.model, with tokenizer_config.json.
+ * @throws S3aError TOKENIZER when there is none, or no sentencepiece model; READ, JSON
+ */
+export async function readSiglipTokenizer(folder: string): Promise<FoundSiglipTokenizer> {
+  const [json, config, spiece] = ['tokenizer.json', 'tokenizer_config.json', 'spiece.model'].map(name =>
+    join(folder, name),
+  );
+  const sentencepiece = existsSync(spiece) ? await readSpiece(spiece) : undefined;
+  const tokenizerPlace = existsSync(json) ? json : spiece;
+  if (tokenizerPlace === spiece && !sentencepiece) {
+    throw new S3aError(
+      'TOKENIZER',
+      `${folder} has neither tokenizer.json nor spiece.model`,
+      "Put the model's tokenizer files beside the weights.",
+    );
+  }
+  const tokenizer = tokenizerPlace === json ? await readJson(json) : spieceJson(sentencepiece!, spiece);
+  const tokenizerConfig = existsSync(config) ? await readJson(config) : {};
+  return {
+    tokenizerFiles: { tokenizer, tokenizerConfig, ...(sentencepiece && { sentencepiece }) },
+    tokenizerPlace,
+    path: tokenizerPlace,
+  };
+}
+
+async function readSpiece(path: string): Promise<Uint8Array> {
+  try {
+    const { size } = statSync(path);
+    if (size > MAX_SPIECE) throw new S3aError('TOKENIZER', `${path} has ${size} bytes, at most ${MAX_SPIECE}`);
+    return await readFile(path);
+  } catch (error) {
+    if (error instanceof S3aError) throw error;
+    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
+  }
+}
