@@ -4,6 +4,7 @@ import { messageOf, S3aError } from '../errors.ts';
 import { versions } from '../run/manifest.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { evalCommand } from './commands/eval.ts';
+import { exportCommand } from './commands/export.ts';
 import { fitCommand } from './commands/fit.ts';
 import { predictCommand } from './commands/predict.ts';
 import { STEP_VERBS, stepCommand } from './commands/steps.ts';
@@ -38,6 +39,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
     ...['train' as const, ...STEP_VERBS.filter(verb => verb !== 'train')].map(verb => stepCommand(verb, context)),
     predictCommand(context),
     evalCommand(context),
+    exportCommand(context),
     vocabCommand(context),
     doctorCommand(context),
   ];

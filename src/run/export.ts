@@ -1,0 +1,258 @@
+/** Writes the model of a run, or any model, as a folder that others load: a Hugging Face repository. */
+import { existsSync } from 'node:fs';
+import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { basename, dirname, join, relative, resolve } from 'node:path';
+import { z } from 'zod';
+import { type Checkpoint, clipParameters } from '../clip/checkpoint/checkpoint.ts';
+import { loadClip } from '../clip/clip.ts';
+import { PRECISIONS, type Precision } from '../clip/export/onnx.ts';
+import { planRepo, type RepoOptions, writeRepo } from '../clip/export/repo.ts';
+import { visionParameters } from '../clip/towers/vision.ts';
+import { parseConfig } from '../config/schema.ts';
+import { S3aError } from '../errors.ts';
+import { writeAtomic, writeError } from '../io/atomic-write.ts';
+import { hashFile } from '../io/hash.ts';
+import { readJson } from '../io/json.ts';
+import { writeNpy } from '../io/npy.ts';
+import { loadTraining } from '../train/checkpoint.ts';
+import { type Chooser, openChooser } from './chooser.ts';
+import type { RunHooks } from './events.ts';
+import { readManifest } from './manifest.ts';
+import { lastMetrics, licenseOf, modelCard, type Recipe } from './model-card.ts';
+import { usageChapter } from './usage.ts';
+
+export interface ExportOptions extends Pick<RepoOptions, 'dtype' | 'openClip'> {
+  /** The folder to make; default `exports/` and the name of the run or model. */
+  out?: string;
+  /** ONNX files; default all precisions. */
+  onnx?: readonly Precision[];
+  /** Which network of a trained run; default the teacher. */
+  role?: 'teacher' | 'student';
+  /** Licence in the model card; default what the card of the model that was started from states. */
+  license?: string;
+  /** Replace a folder that is there. */
+  overwrite?: boolean;
+}
+
+export interface ExportReport {
+  folder: string;
+  format: 'transformers';
+  role: 'teacher' | 'student' | null;
+  /** Names found by the run; 0 for a model without. */
+  classes: number;
+  files: { name: string; bytes: number }[];
+  /** What whoever uses the folder should know. */
+  notes: string[];
+}
+
+const classesSchema = z.object({ names: z.array(z.string()), counts: z.array(z.number()).optional() });
+
+/**
+ * Writes a folder for transformers, transformers.js and, if wanted, open_clip. It appears whole or not at all.
+ * @param place a run folder, or what `--model` takes
+ * @throws S3aError EXPORT when it cannot be made as asked or is there already, WRITE, and whatever is wrong with the model
+ * @example
+ * const { folder } = await exportModel('runs/photos', { out: 'photos-clip' });
+ */
+export async function exportModel(
+  place: string,
+  options: ExportOptions = {},
+  hooks: RunHooks = {},
+): Promise<ExportReport> {
+  const { out = defaultOut(place), overwrite = false, onnx = PRECISIONS, dtype, openClip, license } = options;
+  checkLicense(license);
+  await checkOut(out, overwrite);
+  const isRun = existsSync(join(place, 'manifest.json')) && existsSync(join(place, 'config.json'));
+  const recipe = isRun ? await readRecipe(place) : undefined;
+  const role = roleOf(place, options.role, recipe);
+  const { clip, names, prototypes } = await openNames(place, isRun, hooks);
+  try {
+    const { checkpoint } = clip;
+    const { config } = checkpoint;
+    const inPython = config.vision_config.model_type !== 's3a_resnet';
+    const notes = [...checkpoint.notes, ...notesOf(inPython)];
+    for (const message of notes) hooks.onEvent?.({ type: 'warning', message });
+    const settings: RepoOptions = { dtype, onnx, openClip, onProgress: reporter(hooks) };
+    await checkSpace(out, planRepo(config, settings));
+    const weights = await readAll(checkpoint, role === 'student' ? place : undefined);
+    const files = await replaceFolder(out, async folder => {
+      await writeRepo(folder, { ...checkpoint, weights }, settings);
+      const counts = await countsOf(place);
+      if (names.length > 0) await writeNames(folder, names, prototypes, counts, recipe, clip.logitScale);
+      const stored = ['model.safetensors', ...(onnx.includes('float32') ? ['onnx/model.onnx'] : [])];
+      const card = modelCard({
+        base: recipe?.config.model ?? place,
+        license: license ?? (await licenseOf(recipe?.config.model ?? place)),
+        role: role ?? undefined,
+        classes: names.map((name, i) => ({ name, count: counts?.[i] })),
+        recipe,
+        inPython,
+        usage: usageChapter({ config, names, onnx, openClip, inPython, template: recipe?.config.templates[0] }),
+        hashes: await Promise.all(stored.map(async name => [name, await hashFile(join(folder, name))] as const)),
+      });
+      await writeAtomic(join(folder, 'README.md'), card);
+    });
+    return { folder: out, format: 'transformers', role, classes: names.length, files, notes };
+  } finally {
+    await clip.dispose();
+  }
+}
+
+/** `exports/` and the name of the run, or of the model. */
+export function defaultOut(place: string): string {
+  return join('exports', basename(resolve(place)));
+}
+
+function checkLicense(license: string | undefined): void {
+  if (license === undefined || /^[a-z0-9][a-z0-9.-]{0,59}$/.test(license)) return;
+  throw new S3aError(
+    'EXPORT',
+    `${JSON.stringify(license)} is no name of a licence`,
+    'The hub spells them in lower case, such as mit, apache-2.0 or cc-by-4.0.',
+  );
+}
+
+async function checkOut(out: string, overwrite: boolean): Promise<void> {
+  const found = await stat(out).catch(() => undefined);
+  if (!found) return;
+  if (!found.isDirectory()) throw new S3aError('EXPORT', `${out} is a file`, 'Choose another --out.');
+  const names = await readdir(out);
+  if (names.length === 0) return;
+  if (!overwrite) {
+    throw new S3aError('EXPORT', `${out} is there already`, 'Replace it with --overwrite, or choose another --out.');
+  }
+  // Replacing removes all that is in the folder, so it must be one of these.
+  const isModel =
+    names.includes('config.json') && names.includes('model.safetensors') && !names.includes('manifest.json');
+  if (!isModel) throw new S3aError('EXPORT', `${out} holds something else than a model`, 'Choose another --out.');
+}
+
+async function readRecipe(folder: string): Promise<Recipe> {
+  const path = join(folder, 'config.json');
+  const { images: _, ...settings } = (await readJson(path)) as Record<string, unknown>;
+  return {
+    config: parseConfig(settings, path),
+    manifest: await readManifest(folder),
+    metrics: await lastMetrics(folder),
+  };
+}
+
+function roleOf(
+  place: string,
+  wanted: 'teacher' | 'student' | undefined,
+  recipe: Recipe | undefined,
+): 'teacher' | 'student' | null {
+  const trained = recipe !== undefined && existsSync(join(place, 'model', 'config.json'));
+  if (trained) return wanted ?? 'teacher';
+  if (wanted === undefined) return null;
+  throw new S3aError('EXPORT', `${place} has no ${wanted}: nothing was trained there`, 'Leave --role out.');
+}
+
+/** The model with the names it chooses from; without names where there are none. */
+async function openNames(place: string, isRun: boolean, hooks: RunHooks): Promise<Chooser> {
+  const has = (name: string): boolean => existsSync(join(place, name));
+  if (isRun || (has('classes.json') && has('prototypes.npy'))) return openChooser(place, {}, hooks);
+  return { clip: await loadClip(place), names: [], prototypes: new Float32Array(0) };
+}
+
+/** All weights, with the student's image tower of a run in the place of the teacher's. */
+async function readAll(checkpoint: Checkpoint, run: string | undefined): Promise<Record<string, Float32Array>> {
+  const weights: Record<string, Float32Array> = await checkpoint.readWeights(
+    clipParameters(checkpoint.config).map(({ name }) => name),
+  );
+  if (run === undefined) return weights;
+  const shapes = Object.fromEntries(
+    visionParameters(checkpoint.config).map(({ name, shape }) => [`student.${name}`, shape]),
+  );
+  const { state } = await loadTraining(join(run, 'checkpoints'), shapes);
+  if (!state) throw new S3aError('EXPORT', `${run} has no checkpoint to take the student from`, 'Export the teacher.');
+  for (const [name, data] of Object.entries(state.weights)) weights[name.slice('student.'.length)] = data;
+  return weights;
+}
+
+async function countsOf(place: string): Promise<number[] | undefined> {
+  const path = join(place, 'classes.json');
+  if (!existsSync(path)) return undefined;
+  return classesSchema.parse(await readJson(path)).counts;
+}
+
+/** The names beside the model: classifying by them is one matrix product. */
+async function writeNames(
+  folder: string,
+  names: readonly string[],
+  prototypes: Float32Array,
+  counts: readonly number[] | undefined,
+  recipe: Recipe | undefined,
+  logitScale: number,
+): Promise<void> {
+  const classes = { names, counts, templates: recipe?.config.templates, logitScale };
+  await writeAtomic(join(folder, 'classes.json'), `${JSON.stringify(classes, null, 1)}\n`);
+  await writeNpy(join(folder, 'prototypes.npy'), '<f4', [names.length, prototypes.length / names.length], prototypes);
+}
+
+function notesOf(inPython: boolean): string[] {
+  return inPython
+    ? []
+    : [
+        'transformers for Python has no s3a_resnet image tower and cannot load this model; its ONNX files run in transformers.js',
+      ];
+}
+
+/** Progress in megabytes of ONNX weights; it is also where an export stops after Ctrl-C. */
+function reporter({ onEvent, signal }: RunHooks): (done: number, total: number) => void {
+  return (done, total) => {
+    signal?.throwIfAborted();
+    const [at, of] = [done, total].map(bytes => Math.ceil(bytes / 2 ** 20));
+    onEvent?.({ type: 'progress', stage: 'export', done: at, total: of, detail: { unit: 'MB of ONNX' } });
+  };
+}
+
+async function checkSpace(out: string, needed: number): Promise<void> {
+  let folder = resolve(out);
+  while (!existsSync(folder)) folder = dirname(folder);
+  const space = await statfs(folder).catch(() => undefined);
+  const free = space ? space.bavail * space.bsize : Number.POSITIVE_INFINITY;
+  if (free >= needed) return;
+  const [has, wants] = [free, needed].map(bytes => `${Math.ceil(bytes / 2 ** 20)} MB`);
+  throw new S3aError(
+    'EXPORT',
+    `the disk of ${out} has ${has} left, and the files take ${wants}`,
+    'Write fewer with --onnx.',
+  );
+}
+
+/** Makes a folder beside `out` and puts it in its place when it is whole. Returns its files. */
+async function replaceFolder(
+  out: string,
+  fill: (folder: string) => Promise<void>,
+): Promise<{ name: string; bytes: number }[]> {
+  const target = resolve(out);
+  const beside = (what: string): string => join(dirname(target), `.${basename(target)}.${what}-${process.pid}`);
+  const [fresh, old] = [beside('new'), beside('old')];
+  try {
+    await mkdir(fresh, { recursive: true });
+    await fill(fresh);
+    const files = await listFiles(fresh);
+    if (existsSync(target)) await rename(target, old);
+    await rename(fresh, target);
+    return files;
+  } catch (error) {
+    // Nothing that was there is lost when the last step fails.
+    if (existsSync(old) && !existsSync(target)) await rename(old, target).catch(() => {});
+    throw error instanceof Error && 'syscall' in error ? writeError(out, error) : error;
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
+    if (existsSync(target)) await rm(old, { recursive: true, force: true });
+  }
+}
+
+async function listFiles(folder: string): Promise<{ name: string; bytes: number }[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name));
+  return Promise.all(
+    files.sort().map(async path => ({
+      name: relative(folder, path).replaceAll('\\', '/'),
+      bytes: (await stat(path)).size,
+    })),
+  );
+}
