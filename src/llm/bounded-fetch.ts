@@ -12,12 +12,12 @@ export class TooLongError extends Error {
 }
 
 /**
- * A `fetch` that follows no redirect and whose answers hold at most `maxBytes` bytes after decompression; a longer one is cut off on the wire and
+ * A `fetch` whose answers hold at most `maxBytes` bytes after decompression; a longer one is cut off on the wire and
  * `TooLongError` is thrown. The body is read before it returns, so a time limit on the call covers the body too.
  */
-export function boundedFetch(maxBytes: number): typeof fetch {
+export function boundedFetch(maxBytes: number, fetch: typeof globalThis.fetch): typeof fetch {
   return async (input, init) => {
-    const response = await fetch(input, { ...init, redirect: 'manual' });
+    const response = await fetch(input, init);
     if (!response.body) return response;
     const chunks: Uint8Array[] = [];
     let size = 0;

@@ -6,6 +6,7 @@ import { type Budget, createBudget } from './budget.ts';
 import { createDialect, type Sent } from './dialect.ts';
 import { endpoint } from './endpoint.ts';
 import { answerError, explain, type Place } from './openai-errors.ts';
+import { proxiedFetch } from './proxied-fetch.ts';
 import { createPace, limitReset } from './rate-limit.ts';
 import { pause, type RetryOptions, retryAfter, waitBefore } from './retry.ts';
 import { checkRequest, type TextAnswer, type TextModel, TextModelError } from './text-model.ts';
@@ -55,7 +56,7 @@ export function openAiCompatible(options: OpenAiCompatibleOptions): TextModel {
     // Attempts are counted against the budget, so they are repeated here and not inside the client.
     maxRetries: 0,
     logLevel: 'off',
-    fetch: boundedFetch(maxBytes),
+    fetch: boundedFetch(maxBytes, proxiedFetch(environment)),
     defaultHeaders: { ...(key ? {} : { Authorization: null }), ...withoutTelemetry },
   });
   const disposed = new AbortController();

@@ -1,6 +1,7 @@
 /** What the OpenAI client throws, as the project's own errors: one clear line, a hint, and how far the failure reaches. */
 import { APIConnectionError, APIConnectionTimeoutError, APIError } from 'openai';
-import { messageOf } from '../errors.ts';
+import { messageOf, S3aError } from '../errors.ts';
+import { ProxyError } from '../hub/proxy.ts';
 import { TooLongError } from './bounded-fetch.ts';
 import { oneLine } from './concepts.ts';
 import { TextModelError } from './text-model.ts';
@@ -25,6 +26,10 @@ export function explain(thrown: unknown, place: Place): TextModelError {
   const causes = chain(thrown);
   const tooLong = causes.find(cause => cause instanceof TooLongError);
   if (tooLong) return answerError('LLM_TOO_LONG', `${baseUrl} sent ${tooLong.message} as one answer.`);
+  const setting = causes.find(cause => cause instanceof S3aError);
+  if (setting) {
+    return new TextModelError('LLM_CONFIG', setting.message, setting.hint, { scope: 'model', retryable: false });
+  }
   if (thrown instanceof APIConnectionTimeoutError) {
     return new TextModelError(
       'LLM_TIMEOUT',
@@ -35,8 +40,10 @@ export function explain(thrown: unknown, place: Place): TextModelError {
   }
   if (thrown instanceof APIConnectionError) {
     const why = place.scrub(oneLine(messageOf(causes.at(-1)), maxShown));
-    const nobody = causes.some(cause =>
-      /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/.test(codeOf(cause)),
+    const nobody = causes.some(
+      cause =>
+        cause instanceof ProxyError ||
+        /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH)$/.test(codeOf(cause)),
     );
     return new TextModelError(
       'LLM_UNREACHABLE',
