@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { S3aError } from '../errors.ts';
 import { packageFile } from './package-root.ts';
 import { parseCsv, parseJson, parseText } from './parse.ts';
-import { loadVocabulary, makeVocabulary } from './vocabulary.ts';
+import { BUILT_IN_VOCABULARIES, loadVocabulary, makeVocabulary } from './vocabulary.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 's3a-vocab-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -75,6 +75,14 @@ test('in1k is the 1,000 synsets in class order, whose first lemmas are 997 names
   expect(twice).toHaveLength(3);
   expect(twice).toContain('crane');
   expect(names.at(-1)).toBe('toilet tissue');
+});
+
+test('built-in vocabularies are called by their names', async () => {
+  const names = ['in21k', 'in1k', 'wordnet', 'demo'];
+  expect(Object.keys(BUILT_IN_VOCABULARIES)).toEqual(names);
+  expect((await Promise.all(names.map(loadVocabulary))).map(({ id }) => id)).toEqual(names);
+  const known = new Set((await loadVocabulary('wordnet')).names);
+  expect(['einstein', 'paris', 'justice'].filter(name => !known.has(name))).toEqual([]);
 });
 
 describe('custom files', () => {

@@ -22,7 +22,7 @@ export const BUILT_IN_VOCABULARIES: Readonly<Record<string, () => Vocabulary | P
   in1k: () => wordnetVocabulary('in1k'),
   wordnet: () => wordnetVocabulary('wordnet'),
   /** What the embedded tiny CLIP was trained on: about 1,500 names of emoji. */
-  demo: () => readVocabulary(packageFile('demo/model/vocabulary.json')),
+  demo: async () => ({ ...(await readVocabulary(packageFile('demo/model/vocabulary.json'))), id: 'demo' }),
 };
 
 /**
