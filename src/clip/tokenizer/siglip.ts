@@ -30,7 +30,7 @@ const unigramSchema = z.looseObject({
 });
 const jsonSchema = z.looseObject({
   added_tokens: z.array(z.looseObject({ id: z.int().min(0), content: z.string() })).nullish(),
-  normalizer: z.unknown(),
+  normalizer: z.unknown().optional(),
   model: z.looseObject({ type: z.string().optional() }),
 });
 type TokenizerJson = z.output<typeof jsonSchema>;
