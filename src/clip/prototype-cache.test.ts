@@ -14,6 +14,7 @@ import { afterAll, beforeEach, expect, test } from 'vitest';
 import { hashBytes } from '../io/hash.ts';
 import { writeNpy } from '../io/npy.ts';
 import { openPrototypeCache, type PrototypeCache } from './prototype-cache.ts';
+import { PART, prototypes } from './prototypes.ts';
 
 const root = mkdtempSync(join(tmpdir(), 's3a-prototype-cache-'));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -70,6 +71,26 @@ test.each<[string, (path: string) => void | Promise<void>, string]>([
   expect(warnings).toEqual([expect.stringContaining(why)]);
   await cache.write(0, rows);
   expect(await open().read(0, 3)).toEqual(rows);
+});
+
+test('what is computed before an interruption is not computed again', async () => {
+  const names = Array.from({ length: 3 * PART }, (_, i) => `${i}`);
+  const asked: string[] = [];
+  const embed = async (texts: readonly string[]): Promise<Float32Array> => {
+    asked.push(...texts);
+    return Float32Array.from(texts.flatMap(text => [1, Number(text), 0, 0]));
+  };
+  const stopped = async (texts: readonly string[]): Promise<Float32Array> => {
+    if (asked.length >= 2 * PART) throw new Error('stopped');
+    return embed(texts);
+  };
+  await expect(prototypes(names, ['{}'], stopped, undefined, open())).rejects.toThrow('stopped');
+  expect(asked).toEqual(names.slice(0, 2 * PART));
+  const found = open();
+  const rows = await prototypes(names, ['{}'], embed, undefined, found);
+  expect(asked).toEqual(names);
+  expect(found.found).toBe(2 * PART);
+  expect(rows).toEqual(await prototypes(names, ['{}'], embed));
 });
 
 test('a folder that cannot be written to is one warning', async () => {
