@@ -1,11 +1,15 @@
 /** The tokenizer of OpenAI's CLIP, for checkpoints that bring none; scripts/build-clip-tokenizer.mjs makes the data. */
 import { readFileSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
+import { S3aError } from '../../errors.ts';
 import { packageFile } from '../../vocab/package-root.ts';
 
 const START = '<|startoftext|>';
 const END = '<|endoftext|>';
 const WORDS = String.raw`<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`;
+
+/** Tokens of OpenAI's CLIP. */
+export const CLIP_WORDS = 49408;
 
 let files: { tokenizer: object; tokenizerConfig: object } | undefined;
 
@@ -14,7 +18,10 @@ let files: { tokenizer: object; tokenizerConfig: object } | undefined;
  * tokenizer_config.json; read at the first call.
  */
 export function clipTokenizerFiles(): { tokenizer: object; tokenizerConfig: object } {
-  files ??= { tokenizer: tokenizerJson(readMerges()), tokenizerConfig: configJson() };
+  if (!files) {
+    const merges = readMerges();
+    files = { tokenizer: clipTokenizerJson(wordsOf(merges), merges), tokenizerConfig: configJson() };
+  }
   return files;
 }
 
@@ -24,10 +31,24 @@ function readMerges(): [string, string][] {
 }
 
 /** Ids count bytes, bytes that end a word, merges, and the two special tokens. */
-function tokenizerJson(merges: readonly [string, string][]): object {
+function wordsOf(merges: readonly [string, string][]): Record<string, number> {
   const bytes = byteLetters();
   const words = [...bytes, ...bytes.map(letter => `${letter}</w>`), ...merges.map(([a, b]) => a + b), START, END];
-  const vocab = Object.fromEntries(words.map((word, id) => [word, id]));
+  return Object.fromEntries(words.map((word, id) => [word, id]));
+}
+
+/**
+ * The content of tokenizer.json for a CLIP vocabulary, as CLIPTokenizer of transformers 5 writes it.
+ * @param vocab token to id
+ * @param merges best first
+ * @throws S3aError TOKENIZER when CLIP's special tokens are not in it
+ */
+export function clipTokenizerJson(
+  vocab: Readonly<Record<string, number>>,
+  merges: readonly [string, string][],
+): object {
+  const lacking = [START, END].find(token => !Object.hasOwn(vocab, token));
+  if (lacking) throw new S3aError('TOKENIZER', `a vocabulary without ${lacking} is not CLIP's`);
   const special = (content: string) => ({
     id: vocab[content],
     content,
