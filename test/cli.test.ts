@@ -108,21 +108,17 @@ describe('errors are one clear line and a code', () => {
     ['no such config file', [...fit, '--config', 'no.json'], 1, 'cannot read no.json'],
     [
       'the default model',
-      ['fit', 'photos'],
+      ['fit', 'photos', '--vocab', 'names.txt', '--out', 'runs/default'],
       1,
-      'the default model openai/clip-vit-base-patch16 cannot be downloaded yet',
+      'openai/clip-vit-base-patch16@main is not in',
     ],
-    [
-      'a model on the hub',
-      ['fit', 'photos', '--model', 'a/b'],
-      1,
-      'there is no folder a/b, and models cannot be downl',
-    ],
+    ['a model on the hub', ['fit', 'photos', '--model', 'a/b', '--out', 'runs/hub'], 1, 'a/b@main is not in'],
+    ['a name that is none', ['fit', 'photos', '--model', 'clip', '--out', 'runs/name'], 1, 'no file or folder clip'],
     [
       'a folder that is no model',
-      ['fit', 'photos', '--model', 'photos'],
+      ['fit', 'photos', '--model', 'photos', '--out', 'runs/folder'],
       1,
-      'photos is not a model: it has no config.json',
+      "there is no model at 'photos'",
     ],
     ['an empty folder', ['fit', 'empty', '--model', model, '--out', 'runs/e'], 1, 'no image found in'],
     [

@@ -1,4 +1,4 @@
-/** Matchers shared by every test, and a cache folder of its own for every test file. */
+/** Matchers shared by every test; every test file has cache folders of its own, and no test asks the hub. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +6,9 @@ import { afterAll, expect } from 'vitest';
 
 const cache = mkdtempSync(join(tmpdir(), 's3a-cache-'));
 process.env.S3A_CACHE = cache;
+process.env.HF_HOME = join(cache, 'huggingface');
+process.env.HF_HUB_OFFLINE = '1';
+for (const name of ['HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_ENDPOINT', 'HF_TOKEN']) delete process.env[name];
 afterAll(() => rmSync(cache, { recursive: true, force: true }));
 
 interface Tolerance {

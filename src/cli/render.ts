@@ -1,6 +1,6 @@
 /** Progress on stderr: one line a stage, drawn again and again on a terminal, every few seconds elsewhere. */
 import type { Activity, RunEvent } from '../run/events.ts';
-import { count, duration, figure, printable } from './format.ts';
+import { bytes, count, duration, figure, printable } from './format.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface Renderer {
@@ -52,7 +52,7 @@ export function createRenderer(terminal: Terminal, clock: () => number = () => p
     shown: Number.NEGATIVE_INFINITY,
   });
 
-  function progress({ stage, done, total, detail = {} }: Extract<RunEvent, { type: 'progress' }>): void {
+  function progress({ stage, done, total, unit, detail = {} }: Extract<RunEvent, { type: 'progress' }>): void {
     if (running?.stage !== stage) running = startOf(stage);
     const now = clock();
     if (running.from === undefined) {
@@ -65,7 +65,8 @@ export function createRenderer(terminal: Terminal, clock: () => number = () => p
     if (now - running.shown < wait) return;
     running.shown = now;
     const share = total > 0 ? `${String(Math.floor((100 * done) / total)).padStart(3)}%` : '';
-    const parts = [`${share} ${count(done)}/${count(total)}`, ...figures(detail)];
+    const amount = unit === 'bytes' ? bytes : count;
+    const parts = [`${share} ${amount(done)}/${amount(total)}`, ...figures(detail)];
     const left = remaining(running, now, done, total);
     if (left !== undefined) parts.push(`${duration(left)} left`);
     const text = parts.join(', ');

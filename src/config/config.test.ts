@@ -74,7 +74,7 @@ describe('the schema', () => {
       hint: 'Did you mean batchSize?',
     });
     expect(failure(() => parseConfig({ epohcs: 3 })).hint).toBe('Did you mean epochs?');
-    expect(failure(() => parseConfig({ qqqqqqq: 3 })).hint).toContain('The settings are model, device,');
+    expect(failure(() => parseConfig({ qqqqqqq: 3 })).hint).toContain('The settings are model, pretrained, device,');
   });
 
   test('whatever is given, it is settings or one line of CONFIG', () => {

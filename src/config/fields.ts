@@ -24,7 +24,13 @@ const of = (group: Group, flag?: string) => (flag === undefined ? { group } : { 
 export const configSchema = z.strictObject({
   model: text()
     .default('openai/clip-vit-base-patch16')
-    .describe('CLIP model: a folder in the Hugging Face layout, or demo for the one inside the package')
+    .describe(
+      'CLIP or SigLIP model: org/name[@revision] on the Hugging Face hub, a name of open_clip, a folder, a file of weights, or demo for the one inside the package',
+    )
+    .meta(of('model')),
+  pretrained: text()
+    .optional()
+    .describe("Tag of pre-trained weights, or a file with them, for a model that is named as open_clip's are")
     .meta(of('model')),
   device: z.enum(['cpu', 'webgpu']).default('cpu').describe('Where the arithmetic runs').meta(of('model')),
   threads: count(1, 1024)

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type Clip, loadClip } from '../clip/clip.ts';
+import type { Clip } from '../clip/clip.ts';
 import { TEMPLATES } from '../clip/prototypes.ts';
 import { type ConfigInput, parseConfig } from '../config/schema.ts';
 import { takeRows } from '../discover/row-pass.ts';
@@ -12,6 +12,7 @@ import { readJson } from '../io/json.ts';
 import { readNpyFloat32 } from '../io/npy.ts';
 import { loadVocabulary } from '../vocab/vocabulary.ts';
 import type { RunHooks } from './events.ts';
+import { openModel } from './model.ts';
 import { sharedPrototypes } from './prototypes.ts';
 
 export interface Chooser {
@@ -31,19 +32,19 @@ const classesSchema = z.object({ names: z.array(z.string()).min(1) });
 /**
  * Opens a run (its tuned model where there is one, else the one it started from) or a model with its names. The caller
  * disposes of the model.
- * @param place a run folder, a model folder, or `demo`
+ * @param place a run folder, or a model as `loadClip` takes it
  * @throws S3aError PREDICT when there are no names to choose from, and whatever is wrong with the model or the vocabulary
  */
 export async function openChooser(place: string, options: ChooserOptions, hooks: RunHooks = {}): Promise<Chooser> {
   const run = await openRunModel(place);
-  const { device, threads, embedBatch: batch } = options;
-  const clip = await loadClip(run?.model ?? place, { device, threads, batch });
+  const { device, threads, embedBatch } = options;
+  const clip = await openModel({ ...(run ?? { model: place }), device, threads, embedBatch }, hooks);
   try {
     const { vocab, templates = run?.templates ?? [...TEMPLATES] } = options;
     if (vocab === undefined) return { clip, ...(await storedNames(place, run !== undefined, options, clip)) };
     const { names } = await loadVocabulary(vocab);
     const { rows } = await sharedPrototypes(clip, names, {
-      ...{ templates, device, threads, embedBatch: batch },
+      ...{ templates, device, threads, embedBatch },
       model: hashJson(await Promise.all(clip.checkpoint.identity.map(hashFile))),
       onProgress(done, total) {
         hooks.signal?.throwIfAborted();
@@ -59,13 +60,15 @@ export async function openChooser(place: string, options: ChooserOptions, hooks:
 }
 
 /** The model that a run folder stands for; undefined when the folder is no run. */
-async function openRunModel(folder: string): Promise<{ model: string; templates: string[] } | undefined> {
+async function openRunModel(
+  folder: string,
+): Promise<{ model: string; pretrained?: string; templates: string[] } | undefined> {
   if (!existsSync(join(folder, 'manifest.json')) || !existsSync(join(folder, 'config.json'))) return undefined;
   const path = join(folder, 'config.json');
   const { images: _, ...settings } = (await readJson(path)) as Record<string, unknown>;
-  const { model, templates } = parseConfig(settings, path);
+  const { model, pretrained, templates } = parseConfig(settings, path);
   const tuned = join(folder, 'model');
-  return { model: existsSync(join(tuned, 'config.json')) ? tuned : model, templates };
+  return existsSync(join(tuned, 'config.json')) ? { model: tuned, templates } : { model, pretrained, templates };
 }
 
 async function storedNames(

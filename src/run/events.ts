@@ -15,8 +15,8 @@ export const STAGES = [
 
 export type StageName = (typeof STAGES)[number];
 
-/** What can make progress: a stage, or a command that works on a run that is done. */
-export type Activity = StageName | 'export';
+/** What can make progress: a stage, the download of a model, or a command that works on a run that is done. */
+export type Activity = StageName | 'download' | 'export';
 
 /** A step of the method that can be run alone on a run folder. */
 export type StepName = 'embed' | 'cluster' | 'vote' | 'prompt' | 'realign';
@@ -35,6 +35,8 @@ export type RunEvent =
       readonly stage: Activity;
       readonly done: number;
       readonly total: number;
+      /** What is counted; without it, items. */
+      readonly unit?: 'bytes';
       /** A few figures to show beside the count, such as a loss. */
       readonly detail?: Readonly<Record<string, number | string>>;
     }

@@ -21,11 +21,13 @@ export interface Scan {
 
 /**
  * Lists and hashes the images: `images.jsonl` and `skipped.jsonl`.
- * @throws S3aError EMPTY, NOT_FOUND
+ * @throws S3aError EMPTY, NOT_FOUND, and what the model's loading throws
  */
 export async function scan(run: Run): Promise<Scan> {
   const { images, recursive } = run.config;
   const listed = await listImages(images, { recursive });
+  // Before anything is recorded: a run whose model cannot be had leaves nothing that would have to be resumed.
+  await run.clip();
   // What a file system can tell quickly decides whether contents must be read again.
   const glance = await Promise.all(
     listed.files.map(async file => {

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { type Clip, loadClip } from '../clip/clip.ts';
+import type { Clip } from '../clip/clip.ts';
 import { type Config, parseConfig } from '../config/schema.ts';
 import { S3aError } from '../errors.ts';
 import { isTemporary, removeTemporaries, writeAtomic } from '../io/atomic-write.ts';
@@ -10,6 +10,7 @@ import { hashFile, hashJson } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import type { RunHooks, StageName } from './events.ts';
 import { type Manifest, newManifest, readManifest, writeManifest } from './manifest.ts';
+import { openModel } from './model.ts';
 
 /** What a stage reports about itself, kept in the manifest. */
 export type StageInfo = Record<string, unknown>;
@@ -100,8 +101,7 @@ export class Run {
 
   /** The model, loaded when it is first needed. */
   clip(): Promise<Clip> {
-    const { model, device, threads, embedBatch } = this.config;
-    this.#clip ??= loadClip(model, { device, threads, batch: embedBatch });
+    this.#clip ??= openModel(this.config, this.hooks);
     return this.#clip;
   }
 

@@ -1,5 +1,4 @@
 /** `s3a fit` and `s3a discover`: from a folder of images to a run folder. */
-import { existsSync } from 'node:fs';
 import { basename, extname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { resolveConfig, resolveOverrides } from '../../config/resolve.ts';
@@ -8,7 +7,6 @@ import { estimateBound } from '../../run/prompt-estimate.ts';
 import { addCommon, type CommonOptions, type Context, perform, quoted } from '../context.ts';
 import { addDryRun, type DryRunOption, showEstimate } from '../dry-run.ts';
 import { addSettings, settingSources } from '../flags.ts';
-import { checkModel } from '../model.ts';
 import { showSummary } from '../summary.ts';
 
 const VERBS = {
@@ -17,9 +15,10 @@ const VERBS = {
     description: 'Name and label a folder of images and tune the model on them: discover, then train.',
     examples: `
 Examples:
+  s3a fit photos
   s3a fit photos --model demo --preset quick
-  s3a fit photos --model ./clip-vit-base-patch16 --vocab names.txt --k 40
-  s3a fit photos --model ./clip-vit-base-patch16 --preset cpu --out runs/holiday
+  s3a fit photos --model openai/clip-vit-base-patch32 --vocab names.txt --k 40
+  s3a fit photos --model ViT-B-32 --pretrained laion2b_s34b_b79k --preset cpu --out runs/holiday
   s3a fit photos --out runs/holiday --resume`,
   },
   discover: {
@@ -28,7 +27,7 @@ Examples:
     examples: `
 Examples:
   s3a discover photos --model demo --preset quick
-  s3a discover photos more-photos list.txt --model ./clip-vit-base-patch16 --k estimate --out runs/all
+  s3a discover photos more-photos list.txt --model ./my-clip --k estimate --out runs/all
   s3a discover photos --model demo --llm openai --llm-model llama3.2 --llm-base-url http://localhost:11434/v1`,
   },
 } as const;
@@ -50,8 +49,6 @@ export function fitCommand(verb: keyof typeof VERBS, context: Context): Command 
     const { out = defaultOut(images[0]), resume = false } = options;
     const sources = settingSources(command);
     if (options.dryRun) return showEstimate(context, options, await estimateBound(await resolveConfig(sources)));
-    // A run that goes on keeps the settings it was made with, apart from those given now.
-    if (!existsSync(join(out, 'config.json'))) checkModel((await resolveConfig(sources)).model);
     const settings = await resolveOverrides(sources);
     const goOn = ['s3a', verb, ...images.map(quoted), '--out', quoted(out), '--resume'].join(' ');
     await perform(context, options, goOn, hooks => run({ ...settings, images, out, resume }, hooks), showSummary);

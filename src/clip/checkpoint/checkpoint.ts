@@ -9,6 +9,7 @@ import type { ClipConfig } from '../towers/config.ts';
 import type { Parameter } from '../towers/parameters.ts';
 import { textParameters } from '../towers/text.ts';
 import { visionParameters } from '../towers/vision.ts';
+import { onnxFormat } from './formats/onnx.ts';
 import { openClipFormat } from './formats/open-clip.ts';
 import { openAiFormat } from './formats/openai.ts';
 import { transformersFormat } from './formats/transformers.ts';
@@ -40,7 +41,7 @@ export interface Checkpoint {
 }
 
 /** Tried in this order; the first that knows the place reads it. */
-const FORMATS: readonly ModelFormat[] = [transformersFormat, openClipFormat, openAiFormat];
+const FORMATS: readonly ModelFormat[] = [transformersFormat, openClipFormat, openAiFormat, onnxFormat];
 
 /** All weights of a model: both towers and the logit scale, with SigLIP also the logit bias. */
 export function clipParameters(config: ClipConfig): Parameter[] {
