@@ -1,0 +1,172 @@
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, describe, expect, test } from 'vitest';
+import { float16ToFloat32, float32ToFloat16 } from '../../../io/float16.ts';
+import { readJson } from '../../../io/json.ts';
+import { openOnnxFile } from '../../../io/onnx-file.ts';
+import { openSafetensors } from '../../../io/safetensors.ts';
+import { loadClip } from '../../clip.ts';
+import { type Checkpoint, clipParameters, loadCheckpoint } from '../checkpoint.ts';
+
+const goldens = fileURLToPath(new URL('../../../../test/goldens/', import.meta.url));
+const from = join(goldens, 'onnx-clip');
+const folder = mkdtempSync(join(tmpdir(), 's3a-onnx-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const unpack = (name: string): Buffer => gunzipSync(readFileSync(join(from, `${name}.gz`)));
+
+/** A model folder in the layout of transformers.js with these files; `as` gives them other names. */
+function modelOf(name: string, files: readonly string[], as: Readonly<Record<string, string>> = {}): string {
+  const at = join(folder, name);
+  mkdirSync(join(at, 'onnx'), { recursive: true });
+  for (const file of ['config.json', 'preprocessor_config.json']) cpSync(join(from, file), join(at, file));
+  for (const file of ['tokenizer.json', 'tokenizer_config.json'])
+    cpSync(join(goldens, 'clip', 'gelu', file), join(at, file));
+  for (const file of files) writeFileSync(join(at, 'onnx', as[file] ?? file), unpack(join('onnx', file)));
+  return at;
+}
+
+/** The weights that were exported. */
+async function truth(): Promise<Map<string, Float32Array>> {
+  const path = join(folder, 'truth.safetensors');
+  writeFileSync(path, unpack('model.safetensors'));
+  const file = await openSafetensors(path);
+  const weights = new Map<string, Float32Array>();
+  for (const name of file.names) weights.set(name, await file.readFloat32(name));
+  await file.close();
+  return weights;
+}
+
+async function weightsOf(checkpoint: Checkpoint): Promise<Record<string, Float32Array>> {
+  return checkpoint.readWeights(clipParameters(checkpoint.config).map(({ name }) => name));
+}
+
+/** The largest distance of two weights, a name each. */
+function distances(found: Readonly<Record<string, Float32Array>>, expected: ReadonlyMap<string, Float32Array>) {
+  return Object.entries(found).map(([name, values]) => {
+    const wanted = expected.get(name);
+    expect(wanted?.length, name).toBe(values.length);
+    return { name, most: values.reduce((most, value, i) => Math.max(most, Math.abs(value - (wanted?.[i] ?? NaN))), 0) };
+  });
+}
+
+const towers = (precision: string): string[] => [`vision_model${precision}.onnx`, `text_model${precision}.onnx`];
+
+describe('a CLIP of transformers, exported as optimum does', () => {
+  test('has exactly its weights in the files of both towers, also those that are stored once for several', async () => {
+    const expected = await truth();
+    const checkpoint = await loadCheckpoint(modelOf('towers', towers('')));
+    const { logit_scale: scale, ...weights } = await weightsOf(checkpoint);
+    expect(Object.keys(weights).length).toBe(expected.size - 1);
+    for (const [name, values] of Object.entries(weights)) expect(values, name).toEqual(expected.get(name));
+    expect(scale).toEqual(Float32Array.of(Math.log(100)));
+    expect(checkpoint.notes).toEqual([expect.stringContaining('no logit_scale; similarities are multiplied by 100')]);
+    expect(checkpoint.identity.filter(path => path.endsWith('.onnx')).length).toBe(2);
+  });
+
+  test('has exactly its weights in one file with external data, with the scale of its logits', async () => {
+    const expected = await truth();
+    const checkpoint = await loadCheckpoint(modelOf('whole', ['model.onnx', 'model.onnx_data']));
+    const weights = await weightsOf(checkpoint);
+    expect(Object.keys(weights).length).toBe(expected.size);
+    for (const [name, values] of Object.entries(weights)) expect(values, name).toEqual(expected.get(name));
+    expect(checkpoint.notes).toEqual([]);
+    expect(checkpoint.identity.map(path => path.slice(folder.length))).toContain('/whole/onnx/model.onnx_data');
+  });
+
+  test('has its weights rounded to half precision in the float16 files', async () => {
+    const expected = await truth();
+    const { logit_scale: _, ...weights } = await weightsOf(await loadCheckpoint(modelOf('half', towers('_fp16'))));
+    let rounded = 0;
+    for (const [name, values] of Object.entries(weights)) {
+      const half = float16ToFloat32(float32ToFloat16(expected.get(name) ?? new Float32Array()));
+      expect(values, name).toEqual(half);
+      rounded += half.filter((value, i) => value !== expected.get(name)?.[i]).length;
+    }
+    expect(rounded).toBeGreaterThan(1000);
+  });
+
+  test.each(['_quantized', '_int8'])('has its weights within half a step in the 8-bit files (%s)', async precision => {
+    const expected = await truth();
+    const model = modelOf(`eight${precision}`, towers(precision));
+    const checkpoint = await loadCheckpoint(model);
+    const { logit_scale: _, ...weights } = await weightsOf(checkpoint);
+    const steps = new Map<string, number>();
+    for (const file of towers(precision)) {
+      const onnx = await openOnnxFile(join(model, 'onnx', file));
+      // The largest step of any channel, by the name that the quantiser gives to the scale.
+      for (const name of onnx.names.filter(name => name.endsWith('_scale')))
+        steps.set(name, Math.max(...(await onnx.readFloat32(name))));
+      await onnx.close();
+    }
+    const largest = Math.max(...steps.values());
+    const off = distances(weights, expected).filter(({ most }) => most > 0);
+    for (const { name, most } of off)
+      expect(most, name).toBeLessThanOrEqual(((steps.get(`${name}_scale`) ?? largest) / 2) * (1 + 1e-4));
+    // All matrices and tables, but for the one that the exporter stored once and the quantiser left as it was.
+    expect(off.length).toBe(2 * 12 + 2 + 2 + 2 - 2);
+    expect(checkpoint.notes.filter(note => note.includes('has weights of 8 bits')).length).toBe(2);
+  });
+});
+
+async function embeddings(model: string) {
+  const golden = await openSafetensors(join(from, 'golden.safetensors'));
+  const of = (name: string) => golden.readFloat32(name);
+  const clip = await loadClip(model, { threads: 1, batch: 4 });
+  const texts = (await readJson(join(from, 'texts.json'))) as string[];
+  const pixels = await of('pixels');
+  const found = { image: await clip.embedImages(pixels), text: await clip.embedTexts(texts) };
+  await clip.dispose();
+  const width = clip.config.projection_dim;
+  const wanted = { image: unit(await of('image'), width), text: unit(await of('text'), width) };
+  return { found, wanted, width, of, close: golden.close };
+}
+
+function unit(x: Float32Array, width: number): Float32Array {
+  return x.map((value, i) => value / Math.hypot(...x.subarray(i - (i % width), i - (i % width) + width)));
+}
+
+/** The least cosine of unit rows. */
+function cosine(a: Float32Array, b: Float32Array, width: number): number {
+  const rows = a.length / width;
+  const dots = Array.from({ length: rows }, (_, row) =>
+    a.subarray(row * width, (row + 1) * width).reduce((sum, value, i) => sum + value * b[row * width + i], 0),
+  );
+  return Math.min(...dots);
+}
+
+describe('embeddings from ONNX files', () => {
+  test.each([
+    ['towers', towers('')],
+    ['whole', ['model.onnx', 'model.onnx_data']],
+  ])('are those of transformers (%s)', async (name, files) => {
+    const { found, wanted, close } = await embeddings(modelOf(`embed-${name}`, files));
+    // The towers' own tolerance (towers.test.ts) on unit rows.
+    expect(found.image).toBeAllclose(wanted.image, { rtol: 1e-5, atol: 3e-6 });
+    expect(found.text).toBeAllclose(wanted.text, { rtol: 1e-5, atol: 3e-6 });
+    await close();
+  });
+
+  test('are near those of transformers from float16', async () => {
+    const { found, wanted, width, close } = await embeddings(modelOf('embed-half', towers('_fp16')));
+    expect(cosine(found.image, wanted.image, width)).toBeGreaterThan(0.99999);
+    expect(cosine(found.text, wanted.text, width)).toBeGreaterThan(0.99999);
+    await close();
+  });
+
+  test.each(['_quantized', '_int8'])(
+    'are from 8 bits those of transformers with the floats that these stand for, and near its own (%s)',
+    async precision => {
+      const { found, wanted, width, of, close } = await embeddings(modelOf(`embed${precision}`, towers(precision)));
+      for (const kind of ['image', 'text'] as const) {
+        const exact = unit(await of(`${kind}${precision}`), width);
+        expect(found[kind], kind).toBeAllclose(exact, { rtol: 1e-5, atol: 3e-6 });
+        expect(cosine(found[kind], wanted[kind], width), kind).toBeGreaterThan(0.998);
+      }
+      await close();
+    },
+  );
+});

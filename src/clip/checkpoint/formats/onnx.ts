@@ -1,0 +1,148 @@
+/** Models exported to ONNX, as transformers.js has them: the weights are read back out of the graphs. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { S3aError } from '../../../errors.ts';
+import { readJson } from '../../../io/json.ts';
+import { type OnnxFile, openOnnxFile } from '../../../io/onnx-file.ts';
+import type { TensorFile } from '../../../io/tensor-file.ts';
+import { parsePreprocess } from '../../preprocess.ts';
+import { readClipTokenizer } from '../../tokenizer/files.ts';
+import { readSiglipTokenizer } from '../../tokenizer/siglip-files.ts';
+import { type ClipConfig, parseClipConfig } from '../../towers/config.ts';
+import type { Parameter } from '../../towers/parameters.ts';
+import { textParameters } from '../../towers/text.ts';
+import { visionParameters } from '../../towers/vision.ts';
+import type { ModelFormat, WeightSource } from '../source.ts';
+import { onnxPlace } from './onnx-files.ts';
+import { locateWeights } from './onnx-weights.ts';
+
+/** What nearly every trained CLIP ends with, because training clips it there. */
+const LOGIT_SCALE = Math.log(100);
+
+/** config.json with ONNX files of both towers, in float32, float16 or 8 bits. */
+export const onnxFormat: ModelFormat = {
+  name: 'ONNX',
+  mark: 'config.json with onnx/vision_model.onnx and onnx/text_model.onnx, or onnx/model.onnx',
+  async open(place) {
+    const found = onnxPlace(place);
+    if (!found) return undefined;
+    const at = (name: string): string => join(found.folder, name);
+    const config = parseClipConfig(await readJson(at('config.json')), at('config.json'));
+    // A sigmoid's scale and bias cannot be guessed.
+    const isSigmoid = config.model_type === 'siglip';
+    const { map, notes, files } = await mapOf(found.paths, config);
+    const tokenizer = isSigmoid
+      ? await readSiglipTokenizer(place.tokenizer ?? found.folder)
+      : await readClipTokenizer(place.tokenizer ?? found.folder, config.text_config.vocab_size);
+    const side = config.vision_config.image_size;
+    const preprocessor = at('preprocessor_config.json');
+    const usual = isSigmoid
+      ? { image_processor_type: 'SiglipImageProcessor', size: { height: side, width: side } }
+      : {};
+    const own = [at('config.json'), ...[preprocessor, tokenizer.path ?? ''].filter(path => existsSync(path))];
+    return {
+      config,
+      preprocess: parsePreprocess(existsSync(preprocessor) ? await readJson(preprocessor) : usual, side, preprocessor),
+      tokenizerFiles: tokenizer.tokenizerFiles,
+      tokenizerPlace: tokenizer.tokenizerPlace,
+      identity: [...own, ...found.paths, ...files],
+      notes: [...('notes' in tokenizer ? tokenizer.notes : []), ...notes],
+      openWeights: () => openMapped(found.paths, map, isSigmoid ? undefined : 'logit_scale'),
+      locate: name => ({ ...map.get(name)?.source, name }),
+      // What the files have beside weights are numbers of the graphs; `locateWeights` refuses weights that are left over.
+      isExtra: () => false,
+    };
+  },
+};
+
+/** Which of the files has a weight, where, and how the stored numbers become it. */
+interface Mapped {
+  readonly file: number;
+  readonly source: WeightSource;
+  readonly of?: 'logarithm';
+}
+
+/** Where everything lies, what there is to say about it, and the files beside the ONNX files. */
+async function mapOf(
+  paths: readonly string[],
+  config: ClipConfig,
+): Promise<{ map: Map<string, Mapped>; notes: string[]; files: string[] }> {
+  const map = new Map<string, Mapped>();
+  const notes: string[] = [];
+  const files: string[] = [];
+  const towers = [visionParameters(config), textParameters(config)];
+  const rest = config.model_type === 'siglip' ? ['logit_scale', 'logit_bias'] : ['logit_scale'];
+  const sets = paths.length === 1 ? [[...towers.flat().map(nameOf), ...rest]] : towers.map(tower => tower.map(nameOf));
+  for (const [index, path] of paths.entries()) {
+    const file = await openOnnxFile(path);
+    try {
+      const { places, logitFactor } = locateWeights(file, sets[index]);
+      for (const [name, source] of places) map.set(name, { file: index, source });
+      if (logitFactor !== undefined)
+        map.set('logit_scale', { file: index, source: { name: logitFactor, squeezed: true }, of: 'logarithm' });
+      files.push(...file.externalFiles);
+      if ([...places.values()].some(({ name }) => file.isQuantised(name))) notes.push(quantisedNote(path));
+    } finally {
+      await file.close();
+    }
+  }
+  if (!map.has('logit_scale') && config.model_type !== 'siglip') {
+    notes.push(
+      'The ONNX files have no logit_scale; similarities are multiplied by 100, as in nearly all trained CLIPs.',
+    );
+  }
+  return { map, notes, files };
+}
+
+function nameOf({ name }: Parameter): string {
+  return name;
+}
+
+function quantisedNote(path: string): string {
+  return `${path} has weights of 8 bits: they are read as the nearest floats, which are not exactly those of the model; its float32 file has these.`;
+}
+
+/**
+ * The files as one with our names.
+ * @param assumed the scale of the logits, where it may be missing: then it is ln 100
+ */
+async function openMapped(
+  paths: readonly string[],
+  map: ReadonlyMap<string, Mapped>,
+  assumed: 'logit_scale' | undefined,
+): Promise<TensorFile> {
+  const path = paths.join(' and ');
+  const files: OnnxFile[] = [];
+  const close = async (): Promise<void> => {
+    await Promise.all(files.map(file => file.close()));
+  };
+  try {
+    for (const path of paths) files.push(await openOnnxFile(path));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const of = (name: string): { file: OnnxFile; stored: string; how: Mapped['of'] } => {
+    const mapped = map.get(name);
+    if (!mapped) throw new S3aError('WEIGHTS', `${path} lacks the weight ${name}`);
+    return { file: files[mapped.file], stored: mapped.source.name, how: mapped.of };
+  };
+  const isAssumed = (name: string): boolean => name === assumed && !map.has(name);
+  return {
+    path,
+    names: [...map.keys(), ...(assumed === undefined || map.has(assumed) ? [] : [assumed])],
+    has: name => map.has(name) || isAssumed(name),
+    info: name => {
+      if (isAssumed(name)) return { dtype: 'F32', shape: [] };
+      const { file, stored } = of(name);
+      return { dtype: 'F32', shape: file.info(stored).shape };
+    },
+    readFloat32: async name => {
+      if (isAssumed(name)) return Float32Array.of(LOGIT_SCALE);
+      const { file, stored, how } = of(name);
+      const values = await file.readFloat32(stored);
+      return how === 'logarithm' ? values.map(Math.log) : values;
+    },
+    close,
+  };
+}
