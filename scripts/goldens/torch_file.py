@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import pickle
-import shutil
 import subprocess
 from collections import Counter, OrderedDict
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Dict, List, Tuple
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 out = Path(__file__).resolve().parents[2] / "test" / "goldens" / "io" / "torch"
-shutil.rmtree(out, ignore_errors=True)
-out.mkdir(parents=True)
+out.mkdir(parents=True, exist_ok=True)
 torch.manual_seed(0)
 golden = {}
 
@@ -54,6 +53,9 @@ types["scalar"] = torch.tensor(2.6592)
 types["empty"] = torch.zeros(0, 7)
 types["halfNumbers"] = torch.tensor([float("inf"), -0.0, 6e-8, 65504.0]).half()
 save("types.pt", types, same)
+simple = {name: tensor for name, tensor in types.items() if name != "C64"}
+save_file(simple, out / "types.safetensors")
+golden["types.safetensors"] = describe(simple)
 
 # Views: of one storage, turned, with steps, with an offset, repeated.
 base = torch.randn(6, 8)
@@ -168,9 +170,8 @@ save_script("traced-half.pt", torch.jit.trace(clip, image.half()))
 # Shards as transformers writes them, in both formats.
 state = {f"layers.{i}.weight": torch.randn(3, 2) for i in range(4)}
 parts = [dict(list(state.items())[:2]), dict(list(state.items())[2:])]
-from safetensors.torch import save_file  # noqa: E402
 for folder, stem, end in (("sharded-safetensors", "model", "safetensors"), ("sharded-bin", "pytorch_model", "bin")):
-    (out / folder).mkdir()
+    (out / folder).mkdir(exist_ok=True)
     names = [f"{stem}-0000{i + 1}-of-00002.{end}" for i in range(2)]
     for name, part in zip(names, parts):
         save_file(part, out / folder / name, metadata={"format": "pt"}) if end == "safetensors" else torch.save(part, out / folder / name)

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
+import { type ExpectedTensor, tensorFileCases } from '../../test/tensor-file.cases.ts';
 import { S3aError } from '../errors.ts';
 import { openSafetensors, type TensorToWrite, writeSafetensors } from './safetensors.ts';
 
@@ -21,6 +22,16 @@ const tensors: Record<string, TensorToWrite> = {
   ids: { dtype: 'I32', shape: [3], data: Int32Array.from([1, -2, 3]) },
   mask: { dtype: 'U8', shape: [3], data: Uint8Array.from([0, 255, 7]) },
 };
+
+const golden = JSON.parse(readFileSync(join(goldens, 'torch/golden.json'), 'utf8')) as Record<
+  string,
+  Record<string, ExpectedTensor>
+>;
+tensorFileCases(
+  'types.safetensors',
+  () => openSafetensors(join(goldens, 'torch/types.safetensors')),
+  golden['types.safetensors'],
+);
 
 /** A file with this header text and this many zero bytes of data. */
 function fileOf(header: string | object, dataBytes: number): string {
