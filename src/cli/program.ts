@@ -6,6 +6,7 @@ import { doctorCommand } from './commands/doctor.ts';
 import { evalCommand } from './commands/eval.ts';
 import { exportCommand } from './commands/export.ts';
 import { fitCommand } from './commands/fit.ts';
+import { modelsCommand } from './commands/models.ts';
 import { predictCommand } from './commands/predict.ts';
 import { STEP_VERBS, stepCommand } from './commands/steps.ts';
 import { vocabCommand } from './commands/vocab.ts';
@@ -40,6 +41,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
     predictCommand(context),
     evalCommand(context),
     exportCommand(context),
+    modelsCommand(context),
     vocabCommand(context),
     doctorCommand(context),
   ];

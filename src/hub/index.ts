@@ -13,7 +13,9 @@ import { obtain } from './obtain.ts';
 import { isOpenClipArchitecture, openClipName } from './open-clip-names.ts';
 import { PATIENCE, type Patience } from './retry.ts';
 
+export { KNOWN_MODELS, type KnownModel } from './known-models.ts';
 export { type CachedModel, listCached } from './list.ts';
+export { isOpenClipArchitecture, openClipName } from './open-clip-names.ts';
 export type { DownloadProgress, Environment, Patience };
 
 /** How a name of a model is understood and what is told on the way. */

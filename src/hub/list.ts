@@ -19,13 +19,15 @@ export interface CachedModel {
   readonly partialBytes: number;
   readonly layout?: Layout;
   readonly format?: 'safetensors' | 'pytorch' | 'onnx';
+  /** Whether its configs are those of CLIP or SigLIP; undefined when there are none. */
+  readonly isClip?: boolean;
   readonly complete: boolean;
   /** What is missing; a file's name where it is known. */
   readonly missing?: string;
   readonly folder: string;
 }
 
-/** All models in the cache, by name; those that are no CLIP or SigLIP are among them, as far as their files do not tell. */
+/** All models in the cache, of whatever kind, by name. Throws S3aError CONFIG for settings that cannot be meant. */
 export async function listCached(env?: Environment): Promise<{ cache: string; models: CachedModel[] }> {
   const settings = hubSettings(env);
   const models: CachedModel[] = [];
@@ -34,9 +36,9 @@ export async function listCached(env?: Environment): Promise<{ cache: string; mo
     const partialBytes = await partialIn(join(cache.folder, 'blobs'));
     for (const [commit, revisions] of await commitsIn(cache)) {
       const folder = cache.snapshot(commit);
-      const { weights, missing } = await lookAt(folder, {}, {});
+      const { weights, isClip, missing } = await lookAt(folder, {}, {});
       const bytes = [...(await filesIn(folder)).values()].reduce((a, b) => a + b, 0);
-      const common = { repo, commit, revisions, bytes, partialBytes, folder };
+      const common = { repo, commit, revisions, bytes, partialBytes, folder, isClip };
       models.push(
         weights
           ? { ...common, layout: weights.layout, format: weights.format, complete: true }

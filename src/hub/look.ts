@@ -19,11 +19,14 @@ export interface Look {
   readonly hasTokenizer: boolean;
   /** Where open_clip_config.json says that the tokenizer is, when it is not here. */
   readonly tokenizer: string | undefined;
+  /** Whether the configs are those of CLIP or SigLIP; undefined when there are none. */
+  readonly isClip: boolean | undefined;
   /** What is missing, when no form is whole; a file's name where it is known. */
   readonly missing: string;
 }
 
 const CONFIG_LIMIT = 16 << 20;
+const MODEL_TYPES = new Set(['clip', 'siglip', 'siglip2']);
 
 /** Reads JSON files of a folder; throws what `readJson` throws. */
 export function jsonReader(folder: string): ReadJson {
@@ -39,7 +42,9 @@ export async function lookAt(folder: string, { file }: { file?: string }, { layo
   const read = jsonReader(folder);
   const configs = await readConfigs(names, read).catch(() => undefined);
   const hasTokenizer = tokenizerAmong(names).length > 0;
-  const look = { hasTokenizer, tokenizer: hasTokenizer ? undefined : configs?.tokenizer, weights: undefined };
+  const noConfig = configs?.modelType === undefined && !configs?.hasOpenClip;
+  const isClip = noConfig ? undefined : configs.hasOpenClip || MODEL_TYPES.has(configs.modelType ?? '');
+  const look = { hasTokenizer, tokenizer: hasTokenizer ? undefined : configs?.tokenizer, isClip, weights: undefined };
   if (file !== undefined) {
     return names.has(file) ? { ...look, weights: oneFile(file, names), missing: '' } : { ...look, missing: file };
   }
@@ -47,8 +52,12 @@ export async function lookAt(folder: string, { file }: { file?: string }, { layo
   const forms = await weightsAmong(names, configs, read, layout).catch(() => []);
   const weights = forms.find(form => form.files.every(name => names.has(name)));
   const lost = forms[0]?.files.find(name => !names.has(name));
-  const noConfig = configs.modelType === undefined && !configs.hasOpenClip && layout === undefined;
-  return { ...look, weights, missing: lost ?? (noConfig ? 'config.json' : 'its weights, such as model.safetensors') };
+  const needsConfig = noConfig && layout === undefined;
+  return {
+    ...look,
+    weights,
+    missing: lost ?? (needsConfig ? 'config.json' : 'its weights, such as model.safetensors'),
+  };
 }
 
 /**
