@@ -4,12 +4,12 @@ import { S3aError } from '../../../errors.ts';
 import { CLIP_MEAN, CLIP_STD } from '../../preprocess.ts';
 
 // One number stands for three channels.
-const channels = z.union([z.number().transform(v => [v, v, v]), z.array(z.number()).length(3)]);
+const channels = (value: z.ZodNumber) => z.union([value.transform(v => [v, v, v]), z.array(value).length(3)]);
 const schema = z.looseObject({
   size: z.union([z.int(), z.array(z.int()).length(2)]).nullish(),
   mode: z.literal('RGB', "only 'RGB' is known").nullish(),
-  mean: channels.nullish(),
-  std: channels.nullish(),
+  mean: channels(z.number()).nullish(),
+  std: channels(z.number().positive()).nullish(),
   // Random is for training; images are embedded with bicubic then.
   interpolation: z.enum(['bicubic', 'bilinear', 'random']).nullish(),
   resize_mode: z.enum(['shortest', 'squash'], "only 'shortest' and 'squash' are known").nullish(),

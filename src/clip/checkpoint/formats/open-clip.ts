@@ -98,7 +98,7 @@ async function filesAt({ folder, file, architecture, tokenizer }: ModelPlace): P
   return { ...base, quickGelu: true, notes };
 }
 
-const configSchema = z.looseObject({ model_cfg: z.looseObject({}), preprocess_cfg: z.unknown() });
+const configSchema = z.looseObject({ model_cfg: z.looseObject({}), preprocess_cfg: z.unknown().optional() });
 
 async function readConfig(path: string): Promise<z.output<typeof configSchema>> {
   const parsed = configSchema.safeParse(await readJson(path));
