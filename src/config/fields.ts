@@ -58,6 +58,26 @@ export const configSchema = z.strictObject({
     .default('in21k')
     .describe('Names to choose from: in21k, in1k, wordnet, demo, or a .txt, .csv or .json file')
     .meta(of('discover')),
+  embeddings: text()
+    .optional()
+    .describe('Features of any encoder instead of images: a .npy of float32 or float16, a row an image')
+    .meta(of('discover')),
+  prototypes: text()
+    .optional()
+    .describe("A .npy of the names' features by the same model's text encoder, with --embeddings")
+    .meta(of('discover')),
+  names: text().optional().describe('A .json array of the names of these rows, with --embeddings').meta(of('discover')),
+  rows: text()
+    .optional()
+    .describe('A .json array of what the rows of --embeddings are called; default their numbers')
+    .meta(of('discover')),
+  logitScale: z
+    .number()
+    .positive()
+    .max(1e6)
+    .optional()
+    .describe("Factor of cosines before the softmax of confidences; default the model's own, 100 with --embeddings")
+    .meta(of('discover')),
   method: z.enum(['s3a']).default('s3a').describe('The method').meta(of('discover')),
   k: z
     .union([count(1, 1_000_000), z.literal('estimate')])

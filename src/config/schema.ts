@@ -82,6 +82,14 @@ function checkTogether(config: Config, where = ''): void {
   if (llm === 'replay' && llmReplay === undefined) {
     throw new S3aError('CONFIG', `${at}llm = "replay" needs llmReplay`, 'Name a prompts.jsonl with --llm-replay.');
   }
+  const { embeddings, prototypes, names, rows } = config;
+  const brought = { embeddings, prototypes, names };
+  const given = Object.values(brought).some(path => path !== undefined);
+  const missing = Object.entries(brought).find(([, path]) => path === undefined);
+  if ((given || rows !== undefined) && missing) {
+    const hint = 'Features of another encoder are given by --embeddings, --prototypes and --names together.';
+    throw new S3aError('CONFIG', `${at}${missing[0]} is missing`, hint);
+  }
   if (kMin > kMax) throw new S3aError('CONFIG', `${at}kMin = ${kMin} is more than kMax = ${kMax}`);
   const { peak, floor } = learningRates(config);
   if (floor > peak) throw new S3aError('CONFIG', `${at}minLr = ${floor} is more than lr = ${peak}`);

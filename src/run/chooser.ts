@@ -66,7 +66,10 @@ async function openRunModel(
   if (!existsSync(join(folder, 'manifest.json')) || !existsSync(join(folder, 'config.json'))) return undefined;
   const path = join(folder, 'config.json');
   const { images: _, ...settings } = (await readJson(path)) as Record<string, unknown>;
-  const { model, pretrained, templates } = parseConfig(settings, path);
+  const { model, pretrained, templates, embeddings } = parseConfig(settings, path);
+  if (embeddings !== undefined) {
+    throw new S3aError('PREDICT', `the run in ${folder} is about features of another encoder and has no model`);
+  }
   const tuned = join(folder, 'model');
   return existsSync(join(tuned, 'config.json')) ? { model: tuned, templates } : { model, pretrained, templates };
 }

@@ -10,7 +10,8 @@ import { evaluate, type Report } from '../evaluate/evaluate.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32 } from '../io/npy.ts';
 import { type Row, readTable } from '../io/table.ts';
-import { loadVocabulary, normalizeName } from '../vocab/vocabulary.ts';
+import { normalizeName } from '../vocab/vocabulary.ts';
+import { vocabularyOf } from './brought.ts';
 import type { RunHooks } from './events.ts';
 import { nameOfLabel, readTruth } from './truth.ts';
 
@@ -55,7 +56,7 @@ export async function evaluateRun(folder: string, labels: string, { signal }: Ru
     throw new S3aError('RUN', `the run in ${folder} has no labels yet`, 'Go on with it by s3a realign or s3a train.');
   }
   const config = await readConfig(folder);
-  const vocabulary = await loadVocabulary(config.vocab);
+  const vocabulary = await vocabularyOf(config);
   const [rows, truthOf] = [await readTable(path), await readTruth(labels)];
   const nameOf = nameOfLabel(vocabulary);
   const kept: number[] = [];

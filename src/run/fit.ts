@@ -1,22 +1,22 @@
 /** The whole method on one page: find the names, label the images, tune the image encoder (METHOD §2 and §3). */
 import type { ConfigInput } from '../config/schema.ts';
-import { loadVocabulary } from '../vocab/vocabulary.ts';
+import { bring, checkTrainable, isBrought, vocabularyOf, withoutPhrases } from './brought.ts';
 import { cluster } from './cluster.ts';
 import { type Embedded, embed } from './embed.ts';
 import type { RunHooks, RunSummary } from './events.ts';
 import { type Discovered, label } from './label.ts';
-import { prompt } from './prompt.ts';
+import { type PromptedCluster, prompt } from './prompt.ts';
 import { type Named, prototypes } from './prototypes.ts';
 import { realign } from './realign.ts';
 import { openRun, type Run, reopenRun } from './store.ts';
 import { summarise } from './summary.ts';
 import { train as selfTrain } from './train.ts';
-import { vote } from './vote.ts';
+import { type Voted, vote } from './vote.ts';
 
 /** What to run on, and everything else that differs from the defaults. */
 export interface FitOptions extends ConfigInput {
-  /** Folders, image files or lists of them. */
-  images: string | string[];
+  /** Folders, image files or lists of them; none with `embeddings`. */
+  images?: string | string[];
   /** The run folder. */
   out: string;
   /** Go on with the run that is in `out`. */
@@ -33,6 +33,7 @@ export interface FitOptions extends ConfigInput {
  */
 export async function fit({ out, resume = false, ...options }: FitOptions, hooks: RunHooks = {}): Promise<RunSummary> {
   return using(await openRun(out, options, resume, hooks), async run => {
+    checkTrainable(run);
     const found = await find(run);
     await finish(run, found);
   });
@@ -52,6 +53,7 @@ export async function discover(
 /** The second half of `fit`, on a run that `discover` made. */
 export async function train(folder: string, overrides: ConfigInput = {}, hooks: RunHooks = {}): Promise<RunSummary> {
   return using(await reopenRun(folder, overrides, hooks), async run => {
+    checkTrainable(run);
     const found = await find(run);
     await finish(run, found);
   });
@@ -66,15 +68,26 @@ export interface Found {
 
 /** Cluster → vote → prompt → realign; every stage that is done already is read back. */
 export async function find(run: Run): Promise<Found> {
-  // A vocabulary that is not there should end the run before the images are embedded, not after.
-  const vocabulary = await loadVocabulary(run.config.vocab);
-  const embedded = await embed(run);
-  const named = await prototypes(run, vocabulary);
+  const { embedded, named } = await see(run);
   const clusters = await cluster(run, embedded);
   const voted = await vote(run, embedded, named, clusters);
-  const prompted = await prompt(run, named.vocabulary, voted);
+  const prompted = await ask(run, named, voted);
   const structural = await realign(run, embedded, named, voted, prompted);
   return { embedded, named, discovered: { clusters, voted, structural } };
+}
+
+/** Features of the images and prototypes of the names: computed by the model, or brought along as files. */
+export async function see(run: Run): Promise<{ embedded: Embedded; named: Named }> {
+  // A vocabulary that is not there should end the run before the images are embedded, not after.
+  const vocabulary = await vocabularyOf(run.config);
+  if (isBrought(run.config)) return bring(run, vocabulary);
+  const embedded = await embed(run);
+  return { embedded, named: await prototypes(run, vocabulary) };
+}
+
+/** Phrases that tell candidates apart, where there is a text encoder to compare them with. */
+export async function ask(run: Run, { vocabulary }: Named, voted: Voted): Promise<PromptedCluster[]> {
+  return isBrought(run.config) ? withoutPhrases(run, voted) : prompt(run, vocabulary, voted);
 }
 
 async function finish(run: Run, { embedded, named, discovered }: Found): Promise<void> {

@@ -5,6 +5,7 @@ import { writeAtomic } from '../io/atomic-write.ts';
 import { writeNpy } from '../io/npy.ts';
 import { type Column, writeTable } from '../io/table.ts';
 import type { Vocabulary } from '../vocab/vocabulary.ts';
+import { isBrought } from './brought.ts';
 import type { Embedded } from './embed.ts';
 import { writeModelCard } from './model-card.ts';
 import { drawOverview } from './overview.ts';
@@ -12,6 +13,9 @@ import type { Named } from './prototypes.ts';
 import type { Run } from './store.ts';
 import type { Trained } from './train.ts';
 import type { Voted } from './vote.ts';
+
+// What nearly every CLIP has learnt, for features that come without a model.
+const USUAL_SCALE = 100;
 
 /** Labels of the steps of discovery, vocabulary indices [N]. */
 export interface Discovered {
@@ -41,17 +45,22 @@ export async function label(
 ): Promise<FoundClass[]> {
   const final = trained?.teacher.labels ?? structural;
   const classes = countClasses(final, vocabulary.names);
-  const inputs = { realign: run.keyOf('realign'), ...(trained ? { train: run.keyOf('train') } : {}) };
+  const drawn = !isBrought(run.config);
+  const inputs = {
+    realign: run.keyOf('realign'),
+    logitScale: run.config.logitScale,
+    ...(trained ? { train: run.keyOf('train') } : {}),
+  };
   const artefacts = [
-    ...['labels.csv', 'labels.jsonl', 'labels.parquet', 'classes.json', 'overview.png'],
+    ...['labels.csv', 'labels.jsonl', 'labels.parquet', 'classes.json'],
+    ...(drawn ? ['overview.png'] : []),
     ...(trained ? ['model/prototypes.npy', 'model/classes.json', 'model/README.md'] : []),
   ];
   await run.stage('label', inputs, artefacts, async () => {
-    const { logitScale } = await run.clip();
-    const { threads, device } = run.config;
+    const { threads, device, logitScale } = run.config;
     const confidence = await labelProbabilities(trained?.teacher.features ?? features, prototypes, final, {
       width,
-      scale: logitScale,
+      scale: logitScale ?? (drawn ? (await run.clip()).logitScale : USUAL_SCALE),
       threads,
       device,
     });
@@ -76,7 +85,7 @@ export async function label(
     if (trained) await writeModelCard(run, classes);
     if (trained) await writeModelNames(run, found, takeRows(prototypes, width, indicesOf(classes, vocabulary)), width);
     const onProgress = (done: number, total: number): void => run.progress('label', done, total);
-    await writeAtomic(run.path('overview.png'), await drawOverview(run.folder, { root, onProgress }));
+    if (drawn) await writeAtomic(run.path('overview.png'), await drawOverview(run.folder, { root, onProgress }));
     return { classes: classes.length };
   });
   return classes;

@@ -21,14 +21,13 @@ export async function realign(
   // The same request may get another answer, and a language model that failed answers more the next time.
   const inputs = { prompt: run.keyOf('prompt'), phrases: await hashFile(run.path('phrases.json')), formats };
   await run.stage('realign', inputs, ['structural.parquet'], async () => {
-    const clip = await run.clip();
     const candidates = prompted.map(cluster => cluster.candidates);
     const { labels, names } = await realignNames(features, prototypes, counted, candidates, {
       width,
       formats,
       threads,
       device,
-      encodeTexts: texts => clip.embedTexts(texts),
+      encodeTexts: async texts => (await run.clip()).embedTexts(texts),
     });
     await writeColumns(run.path('structural.parquet'), files, { structural: labels });
     return { assigned: names.length, names: new Set(labels).size };

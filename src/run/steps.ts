@@ -1,13 +1,11 @@
 /** Any step of discovery alone, on a run folder that is there. */
 import type { ConfigInput } from '../config/schema.ts';
-import { loadVocabulary } from '../vocab/vocabulary.ts';
+import { isBrought } from './brought.ts';
 import { cluster } from './cluster.ts';
 import { embed } from './embed.ts';
 import type { RunHooks, RunSummary, StepName } from './events.ts';
-import { find, using } from './fit.ts';
+import { ask, find, see, using } from './fit.ts';
 import { label } from './label.ts';
-import { prompt } from './prompt.ts';
-import { prototypes } from './prototypes.ts';
 import { type Run, reopenRun } from './store.ts';
 import { vote } from './vote.ts';
 
@@ -27,23 +25,19 @@ export async function runStep(
 
 const upTo: Readonly<Record<StepName, (run: Run) => Promise<void>>> = {
   async embed(run) {
-    await embed(run);
+    if (isBrought(run.config)) await see(run);
+    else await embed(run);
   },
   async cluster(run) {
-    await cluster(run, await embed(run));
+    await cluster(run, isBrought(run.config) ? (await see(run)).embedded : await embed(run));
   },
   async vote(run) {
-    const vocabulary = await loadVocabulary(run.config.vocab);
-    const embedded = await embed(run);
-    const named = await prototypes(run, vocabulary);
+    const { embedded, named } = await see(run);
     await vote(run, embedded, named, await cluster(run, embedded));
   },
   async prompt(run) {
-    const vocabulary = await loadVocabulary(run.config.vocab);
-    const embedded = await embed(run);
-    const named = await prototypes(run, vocabulary);
-    const voted = await vote(run, embedded, named, await cluster(run, embedded));
-    await prompt(run, named.vocabulary, voted);
+    const { embedded, named } = await see(run);
+    await ask(run, named, await vote(run, embedded, named, await cluster(run, embedded)));
   },
   async realign(run) {
     const { embedded, named, discovered } = await find(run);

@@ -8,6 +8,7 @@ import { S3aError } from '../errors.ts';
 import { isTemporary, removeTemporaries, writeAtomic } from '../io/atomic-write.ts';
 import { hashFile, hashJson } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
+import { isBrought } from './brought.ts';
 import type { RunHooks, StageName } from './events.ts';
 import { type Manifest, newManifest, readManifest, writeManifest } from './manifest.ts';
 import { openModel } from './model.ts';
@@ -178,8 +179,13 @@ async function saved(run: Run): Promise<Run> {
 
 function runConfig({ images, ...options }: Record<string, unknown>): RunConfig {
   const list = typeof images === 'string' ? [images] : images;
+  const config = parseConfig(options);
+  if (isBrought(config)) {
+    if (list === undefined || (Array.isArray(list) && list.length === 0)) return { ...config, images: [] };
+    throw new S3aError('CONFIG', 'images and --embeddings were given', 'Give the one or the other.');
+  }
   if (!Array.isArray(list) || list.length === 0 || !list.every(path => typeof path === 'string')) {
     throw new S3aError('CONFIG', 'no images were given', 'Name a folder of images.');
   }
-  return { ...parseConfig(options), images: list.map(path => resolve(path)) };
+  return { ...config, images: list.map(path => resolve(path)) };
 }

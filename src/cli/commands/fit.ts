@@ -28,7 +28,8 @@ Examples:
 Examples:
   s3a discover photos --model demo --preset quick
   s3a discover photos more-photos list.txt --model ./my-clip --k estimate --out runs/all
-  s3a discover photos --model demo --llm openai --llm-model llama3.2 --llm-base-url http://localhost:11434/v1`,
+  s3a discover photos --model demo --llm openai --llm-model llama3.2 --llm-base-url http://localhost:11434/v1
+  s3a discover --embeddings z.npy --prototypes h.npy --names names.json --out runs/features`,
   },
 } as const;
 
@@ -36,7 +37,7 @@ export function fitCommand(verb: keyof typeof VERBS, context: Context): Command 
   const { run, description, examples } = VERBS[verb];
   const command = new Command(verb)
     .description(description)
-    .argument('<images...>', 'folders, image files, or .txt lists of them')
+    .argument(verb === 'fit' ? '<images...>' : '[images...]', 'folders, image files, or .txt lists of them')
     .option('--out <folder>', 'Run folder (default: runs/ and the name of the first images)')
     .option('--resume', 'Go on with the run that is in the run folder');
   addSettings(addCommon(command), setting => verb === 'fit' || setting.group !== 'train').addHelpText(
@@ -46,7 +47,7 @@ export function fitCommand(verb: keyof typeof VERBS, context: Context): Command 
   addDryRun(command);
   type Options = CommonOptions & DryRunOption & { out?: string; resume?: boolean };
   return command.action(async (images: string[], options: Options) => {
-    const { out = defaultOut(images[0]), resume = false } = options;
+    const { out = defaultOut(images[0] ?? 'features'), resume = false } = options;
     const sources = settingSources(command);
     if (options.dryRun) return showEstimate(context, options, await estimateBound(await resolveConfig(sources)));
     const settings = await resolveOverrides(sources);
