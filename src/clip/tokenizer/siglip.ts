@@ -111,7 +111,12 @@ function unigramKind(json: TokenizerJson, config: TokenizerConfig, bad: Bad): Ki
   const cutAtSpecials = cutterAt(specials);
   // transformers cuts each part behind the text '<unk>', so that its beginning counts as the inside of a text.
   const lead = pieces(unknownToken).length;
-  const clean = config.clean ? canonicaliseOpenClip : (text: string) => canonicalise(text, config.do_lower_case);
+  // open_clip's texts are clean before they are cut, and begin with one space, not with a space and what was there.
+  const lower = config.do_lower_case;
+  const prepared = config.clean
+    ? (text: string) => canonicaliseOpenClip(text).replace(/^(?!▁)/, SPACE)
+    : (text: string) => SPACE + text.replaceAll(SPACE, ' ');
+  const clean = config.clean ? (part: string) => part : (part: string) => canonicalise(part, lower);
   return {
     vocabularySize: vocabulary.length,
     idOf: name => idByPiece.get(name),
@@ -119,11 +124,8 @@ function unigramKind(json: TokenizerJson, config: TokenizerConfig, bad: Bad): Ki
     padding,
     padsLeft: config.padding_side === 'left',
     ids(text) {
-      const raw = `${SPACE}${(config.clean ? clean(text) : text).replaceAll(SPACE, ' ')}`;
-      return cutAtSpecials(raw).flatMap(part =>
-        specials.has(part)
-          ? [idByPiece.get(part)!]
-          : pieces(unknownToken + (config.clean ? part : clean(part))).slice(lead),
+      return cutAtSpecials(prepared(text)).flatMap(part =>
+        specials.has(part) ? [idByPiece.get(part)!] : pieces(unknownToken + clean(part)).slice(lead),
       );
     },
   };

@@ -14,6 +14,7 @@ import type { ModelFormat, ModelPlace, ModelSource } from '../source.ts';
 import { openClipModel } from './open-clip-config.ts';
 import { isOpenClipExtra, locateOpenClip } from './open-clip-names.ts';
 import { preprocessOfOpenClip } from './open-clip-preprocess.ts';
+import { openClipSiglip } from './open-clip-siglip.ts';
 import { firstIn, openWeightsFile, peek, withZeros } from './weights-file.ts';
 
 const CONFIG = 'open_clip_config.json';
@@ -53,7 +54,7 @@ export interface OpenClipFiles {
 export type OpenClipFamily = (files: OpenClipFiles) => Promise<ModelSource | undefined>;
 
 /** Tried in this order; the last one takes what is left and refuses what it does not know. */
-const FAMILIES: readonly OpenClipFamily[] = [openClipVit];
+const FAMILIES: readonly OpenClipFamily[] = [openClipSiglip, openClipVit];
 
 /** open_clip_config.json, or an architecture of open_clip's with a file of weights. */
 export const openClipFormat: ModelFormat = {
