@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
 import { readTable } from '../io/table.ts';
 import { random } from '../random.ts';
+import type { RunSummary } from './events.ts';
 import { discover, fit } from './fit.ts';
 import { predict } from './predict.ts';
 import { runStep } from './steps.ts';
@@ -12,6 +13,7 @@ import { runStep } from './steps.ts';
 const [KINDS, EACH, WIDTH] = [4, 30, 16];
 const NAMES = ['Ant', 'bee', 'crab', 'deer', 'eel', 'fox'];
 let folder: string;
+let summary: RunSummary;
 const at = (name: string): string => join(folder, name);
 
 /** Rows around directions, `spread` wide and `scale` long: [kinds * each, WIDTH]. */
@@ -31,6 +33,7 @@ beforeAll(async () => {
   await writeNpy(at('h.npy'), '<f4', [NAMES.length, WIDTH], around(NAMES.length, 1, 0.02, 7, 2));
   await writeFile(at('names.json'), JSON.stringify(NAMES));
   await writeFile(at('rows.json'), JSON.stringify(Array.from({ length: rows }, (_, i) => `image-${i}.jpg`)));
+  summary = await discover({ ...files(), ...small, rows: at('rows.json'), out: at('run') });
 });
 afterAll(() => rm(folder, { recursive: true }));
 
@@ -42,7 +45,7 @@ const expected = Array.from({ length: KINDS * EACH }, (_, i) => NAMES[Math.floor
 describe('features of another encoder', () => {
   test('are named, clustered and labelled without images or a model', async () => {
     const out = at('run');
-    const { images, classes, stages } = await discover({ ...files(), ...small, rows: at('rows.json'), out });
+    const { images, classes, stages } = summary;
     expect(images).toBe(KINDS * EACH);
     expect(classes.map(({ name }) => name).sort()).toEqual(['ant', 'bee', 'crab', 'deer']);
     expect(Object.keys(stages)).toEqual(['embed', 'prototypes', 'cluster', 'vote', 'prompt', 'realign', 'label']);
