@@ -1,14 +1,16 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
+import { S3aError } from '../../../errors.ts';
 import { float16ToFloat32, float32ToFloat16 } from '../../../io/float16.ts';
 import { readJson } from '../../../io/json.ts';
 import { openOnnxFile } from '../../../io/onnx-file.ts';
 import { openSafetensors } from '../../../io/safetensors.ts';
 import { loadClip } from '../../clip.ts';
+import { exportOnnx, PRECISIONS } from '../../export/onnx.ts';
 import { type Checkpoint, clipParameters, loadCheckpoint } from '../checkpoint.ts';
 
 const goldens = fileURLToPath(new URL('../../../../test/goldens/', import.meta.url));
@@ -44,6 +46,18 @@ async function weightsOf(checkpoint: Checkpoint): Promise<Record<string, Float32
   return checkpoint.readWeights(clipParameters(checkpoint.config).map(({ name }) => name));
 }
 
+/** Bit for bit, and by hand: comparing arrays of this size in the assertion takes seconds. */
+function expectSame(found: Readonly<Record<string, Float32Array>>, expected: ReadonlyMap<string, Float32Array>): void {
+  for (const [name, values] of Object.entries(found)) {
+    const wanted = expected.get(name);
+    expect(values.length, name).toBe(wanted?.length);
+    expect(
+      values.every((value, i) => Object.is(value, wanted?.[i])),
+      name,
+    ).toBe(true);
+  }
+}
+
 /** The largest distance of two weights, a name each. */
 function distances(found: Readonly<Record<string, Float32Array>>, expected: ReadonlyMap<string, Float32Array>) {
   return Object.entries(found).map(([name, values]) => {
@@ -61,7 +75,7 @@ describe('a CLIP of transformers, exported as optimum does', () => {
     const checkpoint = await loadCheckpoint(modelOf('towers', towers('')));
     const { logit_scale: scale, ...weights } = await weightsOf(checkpoint);
     expect(Object.keys(weights).length).toBe(expected.size - 1);
-    for (const [name, values] of Object.entries(weights)) expect(values, name).toEqual(expected.get(name));
+    expectSame(weights, expected);
     expect(scale).toEqual(Float32Array.of(Math.log(100)));
     expect(checkpoint.notes).toEqual([expect.stringContaining('no logit_scale; similarities are multiplied by 100')]);
     expect(checkpoint.identity.filter(path => path.endsWith('.onnx')).length).toBe(2);
@@ -72,7 +86,7 @@ describe('a CLIP of transformers, exported as optimum does', () => {
     const checkpoint = await loadCheckpoint(modelOf('whole', ['model.onnx', 'model.onnx_data']));
     const weights = await weightsOf(checkpoint);
     expect(Object.keys(weights).length).toBe(expected.size);
-    for (const [name, values] of Object.entries(weights)) expect(values, name).toEqual(expected.get(name));
+    expectSame(weights, expected);
     expect(checkpoint.notes).toEqual([]);
     expect(checkpoint.identity.map(path => path.slice(folder.length))).toContain('/whole/onnx/model.onnx_data');
   });
@@ -83,7 +97,7 @@ describe('a CLIP of transformers, exported as optimum does', () => {
     let rounded = 0;
     for (const [name, values] of Object.entries(weights)) {
       const half = float16ToFloat32(float32ToFloat16(expected.get(name) ?? new Float32Array()));
-      expect(values, name).toEqual(half);
+      expectSame({ [name]: values }, new Map([[name, half]]));
       rounded += half.filter((value, i) => value !== expected.get(name)?.[i]).length;
     }
     expect(rounded).toBeGreaterThan(1000);
@@ -169,4 +183,103 @@ describe('embeddings from ONNX files', () => {
       await close();
     },
   );
+});
+
+describe.each(['gelu', 'quick_gelu'])('the ONNX files that this program writes (%s)', name => {
+  test('give their weights back: exactly, rounded to half precision, or within half a step', async () => {
+    const original = await loadCheckpoint(join(goldens, 'clip', name));
+    const weights = await weightsOf(original);
+    const expected = new Map(Object.entries(weights));
+    const at = join(folder, `own-${name}`);
+    // A limit that puts the weights of the larger files beside them.
+    await exportOnnx(join(at, 'onnx'), original.config, weights, PRECISIONS, { limit: 60_000 });
+    for (const file of ['config.json', 'preprocessor_config.json', 'tokenizer.json', 'tokenizer_config.json'])
+      cpSync(join(goldens, 'clip', name, file), join(at, file));
+    expect(readdirSync(join(at, 'onnx')).filter(file => !file.endsWith('.onnx')).length).toBeGreaterThan(0);
+
+    expectSame(await weightsOf(await loadCheckpoint(join(at, 'onnx', 'model.onnx'))), expected);
+    const { logit_scale: _, ...towersOnly } = weights;
+    // Without a file of its own the scale is that of most trained models.
+    const apart = new Map(expected).set('logit_scale', Float32Array.of(Math.log(100)));
+    expectSame(await weightsOf(await loadCheckpoint(at)), apart);
+
+    const half = await weightsOf(await loadCheckpoint(join(at, 'onnx', 'vision_model_fp16.onnx')));
+    for (const [weight, values] of Object.entries(towersOnly))
+      expect(half[weight], weight).toBeAllclose(values, { rtol: 2 ** -11, atol: 2 ** -25 });
+
+    const eight = await weightsOf(await loadCheckpoint(join(at, 'onnx', 'model_quantized.onnx')));
+    const onnx = await openOnnxFile(join(at, 'onnx', 'model_quantized.onnx'));
+    for (const { name: weight, most } of distances(eight, expected)) {
+      const steps = onnx.has(`${weight}_scale`) ? await onnx.readFloat32(`${weight}_scale`) : [0];
+      expect(most, weight).toBeLessThanOrEqual((Math.max(...steps) / 2) * (1 + 1e-4));
+    }
+    await onnx.close();
+  });
+});
+
+async function refusal(model: string): Promise<string> {
+  const error: unknown = await loadCheckpoint(model).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(S3aError);
+  expect((error as S3aError).message).not.toContain('\n');
+  return (error as S3aError).message;
+}
+
+describe('what is no model of both towers is one clear line', () => {
+  const changed = async (name: string, change: (config: Record<string, Record<string, unknown>>) => void) => {
+    const at = modelOf(name, towers(''));
+    const config = (await readJson(join(at, 'config.json'))) as Record<string, Record<string, unknown>>;
+    change(config);
+    writeFileSync(join(at, 'config.json'), JSON.stringify(config));
+    return refusal(at);
+  };
+
+  test('one tower alone, or files that do not exist', async () => {
+    const lone = modelOf('lone', ['vision_model.onnx']);
+    expect(await refusal(lone)).toContain('has ONNX weights of the image tower, but none of the text tower');
+    expect(await refusal(join(lone, 'onnx', 'vision_model.onnx'))).toContain('but none of the text tower');
+    expect(await refusal(modelOf('none', []))).toContain('there is no model at');
+  });
+
+  test('weights of 4 bits, by the name of the file or by what is in it', async () => {
+    const files = ['vision_model_q4.onnx', 'text_model.onnx'];
+    const as = { 'text_model.onnx': 'text_model_q4.onnx' };
+    expect(await refusal(modelOf('four', files, as))).toContain(
+      'vision_model_q4.onnx has weights of 4 bits, which are too',
+    );
+    const hidden = modelOf('hidden', files, { 'vision_model_q4.onnx': 'vision_model.onnx' });
+    expect(await refusal(hidden)).toContain("has 4-bit weights (MatMulNBits at node '/visual_projection/MatMul");
+  });
+
+  test('a configuration of another model', async () => {
+    const fewer = await changed('fewer', ({ vision_config: vision }) =>
+      Object.assign(vision, { num_hidden_layers: 1 }),
+    );
+    expect(fewer).toMatch(
+      /holds the weights vision_model\.encoder\.layers\.1\..* which its configuration has no place for/,
+    );
+    const more = await changed('more', ({ text_config: text }) => Object.assign(text, { num_hidden_layers: 3 }));
+    expect(more).toMatch(/lacks the weights text_model\.encoder\.layers\.2\..* and \d+ more/);
+    const wide = await changed('wide', ({ text_config: text }) => Object.assign(text, { intermediate_size: 24 }));
+    expect(wide).toContain('has text_model.encoder.layers.0.mlp.fc1.weight of shape [8, 20], not [8, 24]');
+  });
+
+  test('towers that have changed places', async () => {
+    const swapped = { 'vision_model.onnx': 'text_model.onnx', 'text_model.onnx': 'vision_model.onnx' };
+    expect(await refusal(modelOf('swapped', towers(''), swapped))).toContain(
+      'which its configuration has no place for',
+    );
+  });
+
+  test('an export that says of two matrices that they are one, as it stores equal biases once', async () => {
+    const files = ['vision_model_dynamo.onnx', 'text_model.onnx'];
+    const dynamo = modelOf('dynamo', files, { 'vision_model_dynamo.onnx': 'vision_model.onnx' });
+    expect(await refusal(dynamo)).toMatch(/says of two matrices, val_\d+ and val_\d+, that they are vision_model/);
+  });
+
+  test('external data that is missing or cut', async () => {
+    const whole = modelOf('apart', ['model.onnx']);
+    expect(await refusal(whole)).toContain('model.onnx_data, which holds weights of');
+    writeFileSync(join(whole, 'onnx', 'model.onnx_data'), unpack('onnx/model.onnx_data').subarray(0, -100));
+    expect(await refusal(whole)).toContain('but model.onnx_data has');
+  });
 });
