@@ -8,7 +8,7 @@ import { readClipTokenizer } from '../../tokenizer/files.ts';
 import { readSiglipTokenizer } from '../../tokenizer/siglip-files.ts';
 import { parseClipConfig } from '../../towers/config.ts';
 import type { ModelFormat } from '../source.ts';
-import { firstIn, openWeightsFile, peek } from './weights-file.ts';
+import { filesOfWeights, firstIn, openWeightsFile, peek } from './weights-file.ts';
 
 // Tables of 0, 1, 2, … that older versions of transformers saved; they are no weights.
 const BUFFERS = new Set(['text_model.embeddings.position_ids', 'vision_model.embeddings.position_ids']);
@@ -55,7 +55,7 @@ export const transformersFormat: ModelFormat = {
       ...found,
       identity: [
         at('config.json'),
-        at(name),
+        ...(await filesOfWeights(at(name))),
         ...[preprocessor].filter(existsSync),
         ...(found.path ? [found.path] : []),
       ],

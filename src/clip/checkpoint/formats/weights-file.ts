@@ -1,6 +1,8 @@
 /** Files of weights of any kind by their name, and which of several a folder has. */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import { readJson } from '../../../io/json.ts';
 import { openSafetensors } from '../../../io/safetensors.ts';
 import { openShards } from '../../../io/shards.ts';
 import type { TensorFile } from '../../../io/tensor-file.ts';
@@ -10,6 +12,17 @@ import { openTorchFile } from '../../../io/torch-file.ts';
 export async function openWeightsFile(path: string): Promise<TensorFile> {
   if (path.endsWith('.safetensors')) return openSafetensors(path);
   return path.endsWith('.index.json') ? openShards(path) : openTorchFile(path);
+}
+
+const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+
+/** The files whose bytes are the weights: the file itself, and with an index the shards that it names. Throws READ and JSON. */
+export async function filesOfWeights(path: string): Promise<string[]> {
+  if (!path.endsWith('.index.json')) return [path];
+  const index = indexSchema.safeParse(await readJson(path));
+  // What is wrong with an index is said where it is opened.
+  const names = index.success ? [...new Set(Object.values(index.data.weight_map))] : [];
+  return [path, ...names.filter(name => /^[\w.-]+$/.test(name)).map(name => join(dirname(path), name))];
 }
 
 /** What `look` finds in a file of weights, which is closed then. */
