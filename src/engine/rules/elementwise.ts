@@ -5,7 +5,7 @@ import * as ops from '../ops/elementwise.ts';
 import { full, sumTo } from '../ops/reduce.ts';
 import { noGradient, type RuleTable } from './rule.ts';
 
-const { add, cast, div, equal, exp, greater, mul, neg, sigmoid, sub, tanh, erf, where } = ops;
+const { add, cast, div, equal, exp, greater, mul, neg, sigmoid, sub, erf, where } = ops;
 
 export const elementwise: RuleTable<
   | 'Add'
@@ -86,11 +86,13 @@ function geluSlope({ inputs: [x] }: Node<'Gelu'>): Tensor {
   return add(cdf, mul(x, pdf));
 }
 
-/** Slope of 0.5·x·(1 + t), t = tanh(c·(x + 0.044715·x³)). */
-function tanhGeluSlope({ inputs: [x] }: Node<'Gelu'>): Tensor {
-  const c = Math.sqrt(2 / Math.PI);
-  const square = mul(x, x);
-  const t = tanh(mul(mul(x, c), add(mul(square, 0.044715), 1)));
-  const inner = mul(add(mul(square, 3 * 0.044715), 1), c);
-  return mul(add(add(t, 1), mul(mul(x, sub(1, mul(t, t))), inner)), 0.5);
+/**
+ * Slope of y = x·s, s = sigmoid(u), u = x·(a + b·x²): s + y·(1 − s)·u′. The same function as 0.5·x·(1 + tanh(u/2)), in fewer
+ * passes over the data.
+ */
+function tanhGeluSlope({ inputs: [x], outputs: [y] }: Node<'Gelu'>): Tensor {
+  const a = 2 * Math.sqrt(2 / Math.PI);
+  const square = mul(mul(x, x), 0.044715 * a);
+  const s = sigmoid(mul(add(square, a), x));
+  return add(s, mul(mul(y, sub(1, s)), add(mul(square, 3), a)));
 }
