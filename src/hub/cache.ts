@@ -27,7 +27,7 @@ export interface RepoCache {
   lock(etag: string): string;
   /** The commit that a revision stood for when it was last asked; a commit stands for itself. */
   commitOf(revision: string): Promise<string | undefined>;
-  /** Remembers what a revision stands for. Throws S3aError WRITE. */
+  /** Remembers what a revision stands for; a cache that cannot be written still serves what is in it, so this never fails. */
   remember(revision: string, commit: string): Promise<void>;
   /** Makes a blob appear as a file of a snapshot. Throws S3aError WRITE. */
   place(etag: string, commit: string, path: string): Promise<void>;
@@ -61,9 +61,8 @@ export function repoCache({ cache, symlinks }: HubSettings, repo: string): RepoC
         await mkdir(dirname(path), { recursive: true });
         await writeFile(temporary, commit);
         await rename(temporary, path);
-      } catch (error) {
+      } catch {
         await rm(temporary, { force: true }).catch(() => {});
-        throw cannotWrite(path, error);
       }
     },
     async place(etag, commit, path) {

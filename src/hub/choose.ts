@@ -9,7 +9,7 @@ export type Layout = 'transformers' | 'open_clip' | 'onnx';
 export interface Weights {
   readonly layout: Layout;
   readonly format: 'safetensors' | 'pytorch' | 'onnx';
-  /** The file that stands for all of them: the only one, the index of shards, or ONNX's image tower. */
+  /** The file that stands for all of them: the only one, the index of shards, or the image tower of two graphs. */
   readonly entry: string;
   /** All files, the index included. */
   readonly files: readonly string[];
@@ -29,7 +29,8 @@ export type ReadJson = (name: string) => Promise<unknown>;
 
 const CONFIGS = ['config.json', 'open_clip_config.json'];
 const BESIDE = ['preprocessor_config.json', 'processor_config.json'];
-const TOKENIZER_BESIDE = ['tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'];
+// transformers' SigLIP tokenizer wants spiece.model even where tokenizer.json says the same.
+const TOKENIZER_BESIDE = ['tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json', 'spiece.model'];
 // The first that is there is enough.
 const TOKENIZERS = [['tokenizer.json'], ['vocab.json', 'merges.txt'], ['spiece.model'], ['tokenizer.model']];
 
@@ -43,10 +44,14 @@ const FORMS: readonly [Layout, Weights['format'], entry: string][] = [
   ['open_clip', 'pytorch', 'open_clip_pytorch_model.bin'],
 ];
 // Full precision first.
-const ONNX_KINDS = ['', '_fp16', '_int8', '_quantized', '_uint8'];
+const ONNX_KINDS = ['', '_fp16', '_quantized', '_int8', '_uint8'];
+const TOWERS = ['vision_model', 'text_model'];
 const MAX_SHARDS = 1000;
 
-type Names = { has(name: string): boolean };
+interface Names {
+  has(name: string): boolean;
+  keys(): Iterable<string>;
+}
 
 /** The configs among `names`, which decide about the weights. */
 export function configsAmong(names: Names): string[] {
@@ -56,7 +61,7 @@ export function configsAmong(names: Names): string[] {
 /** The files of the tokenizer among `names`; empty when there is none. */
 export function tokenizerAmong(names: Names): string[] {
   const found = TOKENIZERS.find(files => files.every(name => names.has(name)));
-  return found ? [...found, ...TOKENIZER_BESIDE.filter(name => names.has(name))] : [];
+  return found ? [...new Set([...found, ...TOKENIZER_BESIDE.filter(name => names.has(name))])] : [];
 }
 
 /** All small files among `names` that are needed. */
@@ -98,18 +103,24 @@ export async function weightsAmong(
     const files = entry.endsWith('.index.json') ? [entry, ...shardsOf(entry, await read(entry))] : [entry];
     found.push({ layout: itsLayout, format, entry, files });
   }
-  if (readable.transformers) found.push(...onnxAmong(names));
+  if (readable.transformers) found.push(...onnxAmong(names, configs.modelType));
   return layout === undefined ? found : found.filter(form => form.layout === layout);
 }
 
-/** The towers of a transformers.js repository, with the files their tensors may be kept in. */
-function onnxAmong(names: Names): Weights[] {
-  return ONNX_KINDS.flatMap(kind => {
-    const towers = ['vision_model', 'text_model'].map(tower => `onnx/${tower}${kind}.onnx`);
-    if (!towers.every(name => names.has(name))) return [];
-    const data = towers.flatMap(name => [`${name}_data`, `${name}.data`]).filter(name => names.has(name));
-    return [{ layout: 'onnx' as const, format: 'onnx' as const, entry: towers[0], files: [...towers, ...data] }];
-  });
+/** The graphs of a transformers.js repository, with the files that their tensors may be kept in. */
+function onnxAmong(names: Names, modelType: string | undefined): Weights[] {
+  // The scale and the bias of a sigmoid are in the graph of both towers only.
+  const sets = modelType?.startsWith('siglip') ? [['model'], TOWERS] : [TOWERS, ['model']];
+  return ONNX_KINDS.flatMap(kind =>
+    sets.flatMap(set => {
+      const graphs = set.map(name => `onnx/${name}${kind}.onnx`);
+      if (!graphs.every(name => names.has(name))) return [];
+      const isData = (name: string): boolean =>
+        graphs.some(graph => /^[._]data/.test(name.slice(graph.length)) && name.startsWith(graph));
+      const files = [...graphs, ...[...names.keys()].filter(isData)];
+      return [{ layout: 'onnx' as const, format: 'onnx' as const, entry: graphs[0], files }];
+    }),
+  );
 }
 
 function shardsOf(index: string, value: unknown): string[] {

@@ -27,7 +27,7 @@ test('a name that the hub does not know', async () => {
     hint: 'Check the name and the revision at HUB/no/such; if the model is private or gated, set HF_TOKEN.',
   });
   expect((await failure('no/such', { HF_TOKEN: 'hf_stale' })).message).toBe(
-    'there is no public model no/such@main, and the token in HF_TOKEN is refused',
+    'there is no public model no/such@main, and the token is refused',
   );
   at.hub.intercept = (_, response) => {
     response.writeHead(404, { 'x-error-code': 'RepoNotFound' }).end();
@@ -67,10 +67,36 @@ test('a gated model', async () => {
     hint: 'Accept its terms at HUB/acme/clip and set HF_TOKEN to a token of that account.',
   });
   expect((await failure('acme/clip', { HF_TOKEN: 'hf_other' })).message).toBe(
-    'acme/clip is gated, and HF_TOKEN gives no access',
+    'acme/clip is gated, and the token gives no access',
   );
   const place = await resolveModel('acme/clip', { env: { ...at.env, HF_TOKEN: at.hub.token }, patience: IMPATIENT });
   expect(place.weights).toBe('model.safetensors');
+});
+
+test('a gated model whose list of files is public', async () => {
+  at.hub.intercept = ({ method }, response) => {
+    if (method !== 'HEAD') return false;
+    response.writeHead(401, { 'x-error-code': 'GatedRepo' }).end();
+    return true;
+  };
+  expect(await failure('acme/clip')).toMatchObject({
+    code: 'HUB_AUTH',
+    message: 'acme/clip is gated, and no token is set',
+  });
+});
+
+test('a model of open_clip that cannot be had says which files it needs', async () => {
+  await at.hub.close();
+  const error: unknown = await resolveModel('ViT-B-32', {
+    pretrained: 'openai',
+    env: at.env,
+    patience: IMPATIENT,
+  }).catch((thrown: unknown) => thrown);
+  expect(error).toMatchObject({
+    hint: expect.stringContaining(
+      'open_clip_config.json and open_clip_model.safetensors of timm/vit_base_patch32_clip_224.openai into a folder',
+    ),
+  });
 });
 
 test.each([

@@ -1,5 +1,6 @@
 /** What goes wrong with a hub, each as one clear line with what to do. */
 import { messageOf, S3aError } from '../errors.ts';
+import type { Layout } from './choose.ts';
 import { RedirectError, TimeoutError } from './http.ts';
 import type { RepoName } from './names.ts';
 import { shown } from './names.ts';
@@ -26,13 +27,22 @@ export class StatusError extends Error {
 export interface Subject extends RepoName {
   readonly endpoint: string;
   readonly hasToken: boolean;
+  /** The files that make a model when they are put into a folder. */
+  readonly needed: string;
+}
+
+/** The files that make a model, for who places them by hand. */
+export function neededFiles(layout: Layout | undefined): string {
+  return layout === 'open_clip'
+    ? 'open_clip_config.json and open_clip_model.safetensors'
+    : 'config.json, tokenizer.json, preprocessor_config.json and model.safetensors';
 }
 
 /** How to go on without the hub. */
-export function byHand(repo: string): string {
+export function byHand({ repo, needed }: Pick<Subject, 'repo' | 'needed'>): string {
   return (
-    `Without the hub: put config.json, tokenizer.json, preprocessor_config.json and model.safetensors of ${repo} ` +
-    'into a folder, and give that folder with --model; --model demo needs no network.'
+    `Without the hub: put ${needed} of ${repo} into a folder, and give that folder with --model; ` +
+    '--model demo needs no network.'
   );
 }
 
@@ -70,7 +80,7 @@ export function explain(error: unknown, subject: Subject): S3aError {
   if (error instanceof StatusError) return explainStatus(error, subject, fail);
   if (error instanceof ProxyError) {
     const hint = 'Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY.';
-    return fail('HUB_UNREACHABLE', `cannot reach ${endpoint}: ${error.message}`, `${hint} ${byHand(repo)}`);
+    return fail('HUB_UNREACHABLE', `cannot reach ${endpoint}: ${error.message}`, `${hint} ${byHand(subject)}`);
   }
   if (error instanceof RedirectError) {
     return fail('HUB_ANSWER', `cannot get ${repo}: ${error.message}`, 'Check HF_ENDPOINT and the proxy settings.');
@@ -82,10 +92,10 @@ export function explain(error: unknown, subject: Subject): S3aError {
   }
   if (error instanceof TimeoutError) {
     const hint = 'A larger HF_HUB_DOWNLOAD_TIMEOUT (seconds) may help; what was downloaded is kept.';
-    return fail('HUB_UNREACHABLE', `cannot reach ${endpoint}: ${error.message}`, `${hint} ${byHand(repo)}`);
+    return fail('HUB_UNREACHABLE', `cannot reach ${endpoint}: ${error.message}`, `${hint} ${byHand(subject)}`);
   }
   if (code !== '') {
-    return fail('HUB_UNREACHABLE', `cannot reach ${endpoint} (${code}) for ${repo}`, byHand(repo));
+    return fail('HUB_UNREACHABLE', `cannot reach ${endpoint} (${code}) for ${repo}`, byHand(subject));
   }
   return fail(
     'HUB_ANSWER',
@@ -96,9 +106,10 @@ export function explain(error: unknown, subject: Subject): S3aError {
 
 function explainStatus(
   { status, reason }: StatusError,
-  { endpoint, repo, revision, file, hasToken }: Subject,
+  subject: Subject,
   fail: (code: string, message: string, hint: string) => S3aError,
 ): S3aError {
+  const { endpoint, repo, revision, file, hasToken } = subject;
   const page = `${endpoint}/${repo}`;
   if (reason === 'RevisionNotFound') {
     return fail('MODEL', `${repo} has no revision ${shown(revision)}`, `Its branches and tags are listed at ${page}.`);
@@ -108,11 +119,15 @@ function explainStatus(
   }
   if (reason === 'GatedRepo' || status === 403) {
     const hint = `Accept its terms at ${page} and set HF_TOKEN to a token of that account.`;
-    return fail('HUB_AUTH', `${repo} is gated, and ${hasToken ? 'HF_TOKEN gives no access' : 'no token is set'}`, hint);
+    return fail(
+      'HUB_AUTH',
+      `${repo} is gated, and ${hasToken ? 'the token gives no access' : 'no token is set'}`,
+      hint,
+    );
   }
   if (status === 401 || status === 404) {
     const hint = `Check the name and the revision at ${page}; if the model is private or gated, set HF_TOKEN.`;
-    const refused = hasToken && status === 401 ? ', and the token in HF_TOKEN is refused' : '';
+    const refused = hasToken && status === 401 ? ', and the token is refused' : '';
     return fail(status === 404 ? 'MODEL' : 'HUB_AUTH', `there is no public model ${repo}@${revision}${refused}`, hint);
   }
   if (status === 429) {
@@ -120,7 +135,7 @@ function explainStatus(
     return fail('HUB_RATE', `${endpoint} says that it is asked too often`, `${hint} What was downloaded is kept.`);
   }
   if (status >= 500 || status === 408) {
-    return fail('HUB_UNREACHABLE', `${endpoint} fails with status ${status}`, `Try again later. ${byHand(repo)}`);
+    return fail('HUB_UNREACHABLE', `${endpoint} fails with status ${status}`, `Try again later. ${byHand(subject)}`);
   }
   return fail('HUB_ANSWER', `${endpoint} answers ${status} about ${repo}`, 'Check HF_ENDPOINT and the model’s name.');
 }

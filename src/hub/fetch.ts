@@ -4,7 +4,8 @@ import { S3aError } from '../errors.ts';
 import type { HubApi, ListedFile } from './api.ts';
 import { filesIn, type RepoCache } from './cache.ts';
 import { bytesPresent, type Downloader, downloadBlob } from './download.ts';
-import { explain, leavesCache, type Subject } from './failures.ts';
+import { explain, leavesCache, neededFiles, type Subject } from './failures.ts';
+import type { Wanted } from './look.ts';
 import type { RepoName } from './names.ts';
 import { patiently } from './retry.ts';
 
@@ -33,6 +34,7 @@ export interface Session extends Downloader {
 export interface Opened {
   readonly session: Session;
   readonly name: RepoName;
+  readonly wanted: Wanted;
   readonly cache: RepoCache;
 }
 
@@ -46,8 +48,9 @@ export async function listFiles({ session: { api, signal }, name: { repo } }: Op
 }
 
 /** What a failure is about. */
-export function subject({ session: { settings }, name }: Opened): Subject {
-  return { ...name, endpoint: settings.endpoint, hasToken: settings.token !== undefined };
+export function subject({ session: { settings }, name, wanted }: Opened): Subject {
+  const { endpoint, token } = settings;
+  return { ...name, endpoint, hasToken: token !== undefined, needed: neededFiles(wanted.layout) };
 }
 
 /**

@@ -110,7 +110,7 @@ async function fromHub(name: RepoName, options: ResolveOptions, openClip: boolea
     const { folder, commit, weights, tokenizer } = found;
     const place = { folder, repo: name.repo, revision: commit, ...(tokenizer ? { tokenizer } : {}) };
     // Two towers in two files have no one file that stands for them.
-    return weights.layout === 'onnx' ? place : { ...place, weights: weights.entry };
+    return weights.entry.includes('vision_model') ? place : { ...place, weights: weights.entry };
   } finally {
     client.close();
   }

@@ -65,7 +65,7 @@ export async function lookAt(folder: string, { file }: { file?: string }, { layo
  *
  * Throws S3aError MODEL when it is not among `names`.
  */
-export function oneFile(file: string, names: { has(name: string): boolean }): Weights {
+export function oneFile(file: string, names: ReadonlyMap<string, unknown>): Weights {
   if (!names.has(file)) {
     throw new S3aError('MODEL', `the model has no file ${shown(file)}`, 'Give the address of the model itself.');
   }

@@ -27,8 +27,8 @@ export interface Obtained {
  * and the signal's reason.
  */
 export async function obtain(session: Session, name: RepoName, wanted: Wanted = {}): Promise<Obtained> {
-  const opened = { session, name, cache: repoCache(session.settings, name.repo) };
-  const { commit, look } = await cached(opened, wanted);
+  const opened = { session, name, wanted, cache: repoCache(session.settings, name.repo) };
+  const { commit, look } = await cached(opened);
   if (session.settings.offline) {
     if (commit !== undefined && look?.weights) return obtained(opened, commit, look, look.weights);
     throw offline(opened, look);
@@ -38,7 +38,7 @@ export async function obtain(session: Session, name: RepoName, wanted: Wanted = 
     return obtained(opened, commit, look, look.weights);
   }
   try {
-    return await online(opened, wanted, look?.weights !== undefined);
+    return await online(opened, look?.weights !== undefined);
   } catch (error) {
     session.signal?.throwIfAborted();
     if (isOfTheDisk(error)) throw cannotWrite(opened.cache.folder, error);
@@ -50,22 +50,28 @@ export async function obtain(session: Session, name: RepoName, wanted: Wanted = 
 }
 
 /** What the cache holds of a revision, as far as it is known what that was. */
-async function cached({ cache, name }: Opened, wanted: Wanted): Promise<{ commit?: string; look?: Look }> {
+async function cached({ cache, name, wanted }: Opened): Promise<{ commit?: string; look?: Look }> {
   const commit = await cache.commitOf(name.revision);
   if (commit === undefined || !(await exists(cache.snapshot(commit)))) return {};
   return { commit, look: await lookAt(cache.snapshot(commit), name, wanted) };
 }
 
-function offline({ session, name: { repo, revision } }: Opened, look: Look | undefined): S3aError {
+function offline(opened: Opened, look: Look | undefined): S3aError {
+  const { settings } = opened.session;
+  const { repo, revision } = opened.name;
   const what = look
     ? `the cached copy of ${repo} lacks ${look.missing}`
-    : `${repo}@${revision} is not in ${session.settings.cache}`;
-  return new S3aError('HUB_OFFLINE', `${what}, and HF_HUB_OFFLINE is set`, `Unset it to download. ${byHand(repo)}`);
+    : `${repo}@${revision} is not in ${settings.cache}`;
+  return new S3aError(
+    'HUB_OFFLINE',
+    `${what}, and HF_HUB_OFFLINE is set`,
+    `Unset it to download. ${byHand(subject(opened))}`,
+  );
 }
 
 /** @param spare whether there is a complete copy in the cache, so that there is no need to be patient with the hub */
-async function online(opened: Opened, wanted: Wanted, spare: boolean): Promise<Obtained> {
-  const { session, cache, name } = opened;
+async function online(opened: Opened, spare: boolean): Promise<Obtained> {
+  const { session, cache, name, wanted } = opened;
   const { api, signal } = session;
   const patience = spare ? { ...session.patience, retries: 0 } : session.patience;
   const commit = isCommit(name.revision)
@@ -75,34 +81,28 @@ async function online(opened: Opened, wanted: Wanted, spare: boolean): Promise<O
   const folder = cache.snapshot(commit);
   // After a kill the part that is here must be found; a complete older copy stays known until the new one is whole.
   if (!spare) await cache.remember(name.revision, commit);
-  await tagCache(session.settings);
-
   await fetchFiles(opened, commit, files, smallAmong(files));
+  await tagCache(session.settings);
   await session.beforeWeights?.(folder);
 
   // What is here already is used before another form of the same weights is downloaded.
   let { weights } = await lookAt(folder, name, wanted);
-  weights ??= await choose(opened, commit, files, wanted);
+  weights ??= await choose(opened, commit, files);
   await fetchWeights(opened, commit, files, weights.files);
   await cache.remember(name.revision, commit);
   return obtained(opened, commit, await lookAt(folder, name, wanted), weights);
 }
 
 /** The best form of the weights that a repository lists. */
-async function choose(
-  opened: Opened,
-  commit: string,
-  files: ReadonlyMap<string, ListedFile>,
-  { layout }: Wanted,
-): Promise<Weights> {
-  const { cache, name } = opened;
+async function choose(opened: Opened, commit: string, files: ReadonlyMap<string, ListedFile>): Promise<Weights> {
+  const { cache, name, wanted } = opened;
   if (name.file !== undefined) return oneFile(name.file, files);
   const inFolder = jsonReader(cache.snapshot(commit));
   const read = async (file: string): Promise<unknown> => {
     await fetchFiles(opened, commit, files, [file]);
     return inFolder(file);
   };
-  const forms = await weightsAmong(files, await readConfigs(files, read), read, layout);
+  const forms = await weightsAmong(files, await readConfigs(files, read), read, wanted.layout);
   const whole = forms.find(form => form.files.every(file => files.has(file)));
   if (whole) return whole;
   const lost = forms[0]?.files.find(file => !files.has(file));
@@ -112,7 +112,7 @@ async function choose(
       ? `${name.repo} holds no weights of CLIP or SigLIP in a layout that s3a knows`
       : `${name.repo} lacks ${lost}, which its ${forms[0].entry} names`,
     'Needed are config.json with model.safetensors or pytorch_model.bin, open_clip_config.json with ' +
-      'open_clip_model.safetensors or open_clip_pytorch_model.bin, or onnx/vision_model.onnx with onnx/text_model.onnx.',
+      'open_clip_model.safetensors or open_clip_pytorch_model.bin, or ONNX files in the folder onnx.',
   );
 }
 
@@ -125,7 +125,7 @@ async function obtained(opened: Opened, commit: string, { tokenizer }: Look, wei
 
 /** The folder of a tokenizer, which is all that is wanted of a repository. */
 async function obtainTokenizer(session: Session, name: RepoName): Promise<string> {
-  const opened = { session, name, cache: repoCache(session.settings, name.repo) };
+  const opened = { session, name, wanted: {}, cache: repoCache(session.settings, name.repo) };
   const known = await opened.cache.commitOf(name.revision);
   if (known !== undefined) {
     const folder = opened.cache.snapshot(known);
