@@ -51,7 +51,10 @@ export function toConcepts(candidates: readonly Candidate[]): CandidateConcept[]
 export interface PhraseCount {
   /** Counts one answer, its phrases listed per concept; only candidates for which `counts` holds gain weight by it. */
   add(phrases: readonly (readonly string[])[], counts?: (candidate: number) => boolean): void;
-  /** Per candidate, heaviest first and then as first given: without names of candidates and phrases two of them share. */
+  /**
+   * Per candidate, heaviest first and then as first given: without names of candidates, phrases that two of them share, and phrases
+   * that speak of another candidate by its name.
+   */
   settled(): WeightedPhrase[][];
 }
 
@@ -62,6 +65,7 @@ export function countPhrases(
   maxPhrases: number,
 ): PhraseCount {
   const names = new Set([...candidates.map(({ name }) => name), ...concepts.map(({ label }) => label)].map(phraseKey));
+  const nameKeys = candidates.map(({ name }) => phraseKey(name));
   const users = new Map<string, Set<number>>();
   const counted = candidates.map(() => new Map<string, { phrase: string; weight: number }>());
   return {
@@ -82,12 +86,23 @@ export function countPhrases(
       });
     },
     settled: () =>
-      counted.map(of =>
+      counted.map((of, candidate) =>
         [...of]
           .filter(([key]) => key !== '' && !names.has(key) && users.get(key)?.size === 1)
+          .filter(([key]) => !namesAnother(key, candidate, nameKeys))
           .map(([, weighted]) => ({ ...weighted }))
           .sort((a, b) => b.weight - a.weight)
           .slice(0, maxPhrases),
       ),
   };
+}
+
+/** Whether a phrase speaks of another candidate by its name: "like a flamingo" would draw a crane's images to flamingos. */
+function namesAnother(key: string, candidate: number, nameKeys: readonly string[]): boolean {
+  // A name of one sign or of digits alone stands in many a phrase that does not mean it.
+  const holds = (text: string, name: string): boolean =>
+    name.length > 1 && /\p{L}/u.test(name) && ` ${text} `.includes(` ${name} `);
+  const own = nameKeys[candidate];
+  // Of "tiger cat" and "cat" the first may speak of cats.
+  return nameKeys.some((name, other) => other !== candidate && !holds(own, name) && holds(key, name));
 }

@@ -95,6 +95,36 @@ describe('promptCluster', () => {
     expect(found.map(({ phrases }) => phrases.map(({ phrase }) => phrase))).toEqual([['hook', 'beak'], ['pink']]);
   });
 
+  it('drops a phrase that names another candidate, and asks again for one that has no other', async () => {
+    const answers = [
+      lines('hook; Flamingos nearby', 'unlike the flamingo', 'crane-like legs; FLAMINGO\u200b pink; cranelike'),
+      lines('hook', 'beak', 'a crane in pink'),
+    ];
+    const { model } = script(...answers);
+    const { candidates: found } = await promptCluster(candidates, model, { repeats: 1 });
+    expect(found.map(({ phrases }) => phrases.map(({ phrase }) => phrase))).toEqual([
+      ['hook'],
+      ['flamingo pink', 'cranelike'],
+    ]);
+    const again = script(answers[1], lines('hook', 'beak', 'pink legs'));
+    const { candidates: asked } = await promptCluster(candidates, again.model, { repeats: 1 });
+    expect(again.requests).toHaveLength(2);
+    expect(asked[1].phrases).toEqual([{ phrase: 'pink legs', weight: 1 }]);
+  });
+
+  it('lets a name that holds another one speak of it', async () => {
+    const cats = [
+      { name: 'tiger cat', meanings: [] },
+      { name: 'cat', meanings: [] },
+    ];
+    const { model } = script('tiger cat: striped cat coat\ncat: whiskers; no tiger cat stripes');
+    const { candidates: found } = await promptCluster(cats, model, { repeats: 1 });
+    expect(found.map(({ phrases }) => phrases.map(({ phrase }) => phrase))).toEqual([
+      ['striped cat coat'],
+      ['whiskers'],
+    ]);
+  });
+
   it('drops a name even where only one candidate has it', async () => {
     const { model } = script(lines('the Cranes; hook', 'crane (2); beak', 'Flamingo; pink'));
     const { candidates: found } = await promptCluster(candidates, model);
