@@ -107,7 +107,9 @@ describe.skipIf(!installed)(`gguf with the real library${why}`, () => {
     models.push(model);
     return model;
   };
-  afterAll(() => Promise.all(models.map(model => model.dispose?.())));
+  afterAll(async () => {
+    for (const model of models) await model.dispose?.();
+  });
 
   it('is held to the schema by its grammar', async () => {
     const model = await openTiny();

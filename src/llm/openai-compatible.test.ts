@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { type ChatServer, chatServer, goodAnswer, type Handler, say, sendJson } from '../../test/chat-server.ts';
 import { sampleRequest, textModelCases } from '../../test/text-model.cases.ts';
 import { messageOf } from '../errors.ts';
+import { endpoint } from './endpoint.ts';
 import { type OpenAiCompatibleOptions, openAiCompatible } from './openai-compatible.ts';
 import { retryAfter } from './retry.ts';
 import type { TextModelError } from './text-model.ts';
@@ -89,6 +90,23 @@ describe('openAiCompatible', () => {
       expect(messageOf(thrown)).not.toMatch(/pw|abc/);
     },
   );
+
+  it.each([
+    ['ollama', 'http://127.0.0.1:11434/v1'],
+    ['vllm', 'http://127.0.0.1:8000/v1'],
+    ['llama.cpp', 'http://127.0.0.1:8080/v1'],
+    ['lmstudio', 'http://127.0.0.1:1234/v1'],
+    ['openai', 'https://api.openai.com/v1'],
+  ])('knows where %s is', (baseUrl, address) => {
+    expect(openAiCompatible({ ...quick, baseUrl }).id).toBe(`openai:tiny@${address}`);
+    expect(openAiCompatible({ ...quick, environment: { S3A_LLM_BASE_URL: baseUrl } }).id).toContain(address);
+  });
+
+  it('sends the key of OpenAI to OpenAI by its name too, and to no other', () => {
+    const { own, key } = endpoint({ baseUrl: 'openai', environment: { OPENAI_API_KEY: 'k' } });
+    expect([own, key]).toEqual([true, 'k']);
+    expect(endpoint({ baseUrl: 'ollama', environment: { OPENAI_API_KEY: 'k' } }).key).toBeUndefined();
+  });
 
   it('waits as long as Retry-After says', async () => {
     const { server, model } = await open((response, request, n) =>

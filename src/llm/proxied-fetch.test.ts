@@ -15,7 +15,7 @@ async function proxyTo(target: string) {
     });
     const parts: Buffer[] = [];
     incoming.on('data', (part: Buffer) => parts.push(part));
-    incoming.on('end', async () => {
+    const forward = async (): Promise<void> => {
       const { pathname } = new URL(incoming.url ?? '');
       const { authorization, 'content-type': type = '' } = incoming.headers;
       const answer = await fetch(`${target}${pathname}`, {
@@ -24,7 +24,8 @@ async function proxyTo(target: string) {
         body: Buffer.concat(parts),
       });
       response.writeHead(answer.status, { 'content-type': 'application/json' }).end(await answer.text());
-    });
+    };
+    incoming.on('end', () => void forward());
   });
   server.on('connect', (incoming, socket) => {
     asked.push({ line: `CONNECT ${incoming.url}`, authorization: incoming.headers['proxy-authorization'] });
