@@ -69,7 +69,7 @@ export async function resolveModel(spec: string, options: ResolveOptions = {}): 
     const place = await fromHub({ repo, revision: 'main' }, options, true);
     return { ...place, architecture };
   }
-  if (looksLikePath(spec) && !/^[a-z]+:\/\//i.test(spec)) {
+  if (looksLikePath(spec) && !/^(?:hf-hub:|[a-z]+:\/\/)/i.test(spec)) {
     throw new S3aError(
       'MODEL',
       `there is no file or folder ${shown(spec)}`,

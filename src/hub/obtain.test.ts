@@ -398,6 +398,12 @@ describe('on this machine', () => {
     },
   );
 
+  test('a name of the hub that ends as a file does is one with hf-hub:', async () => {
+    at.hub.repos.set('acme/clip.onnx', { files: clip, commit });
+    expect(await failure('acme/clip.onnx')).toMatchObject({ message: 'there is no file or folder acme/clip.onnx' });
+    expect((await get('hf-hub:acme/clip.onnx')).repo).toBe('acme/clip.onnx');
+  });
+
   test('names that are none say what was meant', async () => {
     expect(await failure('clip-vit-base-patch16')).toMatchObject({
       hint: 'Did you mean openai/clip-vit-base-patch16?',
