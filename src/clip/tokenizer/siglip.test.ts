@@ -1,6 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { S3aError } from '../../errors.ts';
 import { readJson } from '../../io/json.ts';
+import { readCharsmap } from './charsmap.ts';
 import { createSiglipTokenizer } from './siglip.ts';
 import { spieceJson } from './spiece.ts';
 import type { ClipTokenizer } from './tokenizer.ts';
@@ -29,13 +33,54 @@ describe.each(Object.entries(sources))('%s', (name, json) => {
     golden.texts.forEach((text, row) => {
       expect.soft(idsOf(tokenizer, text, golden.ids[row].length), JSON.stringify(text)).toEqual(golden.ids[row]);
     });
-    golden.padded.forEach((row, i) => expect([...ids.subarray(i * 12, i * 12 + 12)], golden.texts[i]).toEqual(row));
+    golden.padded.forEach((row, i) => {
+      expect([...ids.subarray(i * 12, i * 12 + 12)], golden.texts[i]).toEqual(row);
+    });
     expect(ends[0]).toBe(golden.ids[0].length - 1);
     const { text_config } = (await readJson(`${folder}${model}/config.json`)) as {
       text_config: { vocab_size: number };
     };
     expect(tokenizer.vocabularySize).toBe(text_config.vocab_size);
   });
+});
+
+test('a damaged sentencepiece model is one clear line, or another model, and never anything else', async () => {
+  const bytes = await readFile(`${folder}siglip/spiece.model`);
+  const change = fc.record({ at: fc.nat(bytes.length - 1), value: fc.nat(255) });
+  let refused = 0;
+  fc.assert(
+    fc.property(fc.array(change, { minLength: 1, maxLength: 8 }), changes => {
+      const damaged = Uint8Array.from(bytes);
+      for (const { at, value } of changes) damaged[at] = value;
+      try {
+        const { ids } = createSiglipTokenizer(spieceJson(damaged), {}).encode(['a photo of a ﬁne café ①', 'x'], 12);
+        expect(ids.length).toBe(24);
+      } catch (error) {
+        if (!(error instanceof S3aError)) throw error;
+        expect(error.message).toMatch(/^[^\n]+$/);
+        refused++;
+      }
+    }),
+    { numRuns: 600, seed: 11 },
+  );
+  expect(refused).toBeGreaterThan(50);
+});
+
+test('a table of rewriting rules that is cut short or points outside itself is refused or rewrites less', () => {
+  const { normalizer } = spieceJson(readFileSync(`${folder}siglip/spiece.model`)) as {
+    normalizer: { normalizers: { type: string; precompiled_charsmap?: string }[] };
+  };
+  const table = Buffer.from(
+    normalizer.normalizers.find(n => n.type === 'Precompiled')!.precompiled_charsmap!,
+    'base64',
+  );
+  expect(readCharsmap(table)!('ﬁx²…').join('')).toBe('fix2...');
+  expect(readCharsmap(table.subarray(0, 3))).toBeUndefined();
+  expect(readCharsmap(table.subarray(0, 100))).toBeUndefined();
+  const far = Buffer.from(table);
+  // Every unit of the trie points far outside.
+  for (let at = 4; at < 4 + far.readUInt32LE(0); at += 4) far.writeUInt32LE(0xfffff1ff, at);
+  expect(readCharsmap(far)!('ﬁx²…').join('')).toBe('ﬁx²…');
 });
 
 function idsOf(tokenizer: ClipTokenizer, text: string, length: number): number[] {
