@@ -22,6 +22,8 @@ export const real = (value: number): Pickled => {
 };
 
 export const none: Pickled = Buffer.from('N');
+export const yes: Pickled = Buffer.from([0x88]);
+export const no: Pickled = Buffer.from([0x89]);
 export const tuple = (...items: Pickled[]): Pickled => Buffer.concat([Buffer.from('('), ...items, Buffer.from('t')]);
 export const list = (...items: Pickled[]): Pickled => Buffer.concat([Buffer.from(']('), ...items, Buffer.from('e')]);
 

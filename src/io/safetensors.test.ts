@@ -122,6 +122,8 @@ test('a header length beyond the limit or the file is refused before it is alloc
   await expect(openSafetensors(path)).rejects.toThrow('a header of 9 bytes in a file of 9; it was cut short');
   writeFileSync(path, '');
   await expect(openSafetensors(path)).rejects.toThrow('0 bytes are too few');
+  writeFileSync(path, 'version https://git-lfs.github.com/spec/v1\noid sha256:0\n');
+  await expect(openSafetensors(path)).rejects.toThrow('is only a Git LFS pointer');
   await expect(openSafetensors(folder)).rejects.toMatchObject({ code: 'READ' });
   await expect(openSafetensors(join(folder, 'absent'))).rejects.toMatchObject({ code: 'READ' });
 });

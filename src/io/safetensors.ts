@@ -3,7 +3,7 @@ import { messageOf, S3aError } from '../errors.ts';
 import { writeAtomic } from './atomic-write.ts';
 import { type ByteFile, openBytes } from './bytes.ts';
 import { float32ToFloat16 } from './float16.ts';
-import type { TensorFile } from './tensor-file.ts';
+import { refusePointer, type TensorFile } from './tensor-file.ts';
 import { isFloatDtype, readWidened } from './widen.ts';
 
 /** Element types that are read; F16 and BF16 come as their bits. In the order by which the reference writer sorts. */
@@ -124,6 +124,7 @@ async function readHeader(path: string, file: ByteFile): Promise<Header> {
       'Download or export the file again.',
     );
   if (file.size < 8) throw bad(`${file.size} bytes are too few`);
+  refusePointer(path, await file.read(0, Math.min(file.size, 64)));
   const length = new DataView((await file.read(0, 8)).buffer).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER)) throw bad(`a header of ${length} bytes is over the limit of ${MAX_HEADER}`);
   if (length > BigInt(file.size - 8))

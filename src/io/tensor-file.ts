@@ -58,3 +58,13 @@ export function combine(
     },
   };
 }
+
+/** Throws S3aError TENSORS when a file that starts with these bytes is the pointer that Git LFS leaves in place of a large file. */
+export function refusePointer(path: string, head: Uint8Array): void {
+  if (!Buffer.from(head).toString('latin1').startsWith('version https://git-lfs')) return;
+  throw new S3aError(
+    'TENSORS',
+    `${path} is only a Git LFS pointer`,
+    'Fetch the file itself, for example by git lfs pull.',
+  );
+}

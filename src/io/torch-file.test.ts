@@ -8,6 +8,7 @@ import {
   dict,
   global,
   list,
+  no,
   none,
   object,
   type Pickled,
@@ -17,6 +18,7 @@ import {
   text,
   tuple,
   whole,
+  yes,
 } from '../../test/pickle-writer.ts';
 import { type ExpectedTensor, tensorFileCases } from '../../test/tensor-file.cases.ts';
 import { type ZipPart, zipOf } from '../../test/zip-writer.ts';
@@ -297,4 +299,68 @@ test('no file that was cut short is read', async () => {
       await errorOf(openTorchFile(path));
     }
   }
+});
+
+interface Legacy {
+  version?: Pickled;
+  system?: Pickled;
+  root?: Pickled;
+  keys?: Pickled;
+  count?: bigint;
+  bytes?: Uint8Array;
+}
+
+/** Writes a file of the format before PyTorch 1.6, with one storage of 6 floats unless told otherwise. */
+function writeLegacy({
+  version = whole(1001),
+  system = dict({ little_endian: yes }),
+  root = dict({ w: tensor() }),
+  keys = list(text('0')),
+  count = 6n,
+  bytes = numbers,
+}: Legacy = {}): string {
+  const pickles = [whole(0x1950a86a20f9469cfc6cn), version, system, root, keys].map(pickleOf);
+  const path = join(folder, 'legacy.pt');
+  writeFileSync(path, Buffer.concat([...pickles, new Uint8Array(BigInt64Array.of(count).buffer), bytes]));
+  return path;
+}
+
+test('reads what the helper of the hostile legacy cases writes', async () => {
+  expect(await valuesOf(writeLegacy(), 'w')).toEqual([1, 2, 3, 4, 5, 6]);
+});
+
+const storageOf = (last: Pickled): Pickled =>
+  tuple(text('storage'), global('torch', 'FloatStorage'), text('0'), text('cpu'), whole(6), last);
+
+test.each<[string, Legacy, string]>([
+  ['is big-endian', { system: dict({ little_endian: no }) }, 'a version or byte order that is not known'],
+  ['has another version', { version: whole(1002) }, 'a version or byte order that is not known'],
+  ['has keys that are no list', { keys: none }, 'a version or byte order that is not known'],
+  ['lists a storage that nothing uses', { keys: list(text('1')) }, 'does not hold the storages that it lists'],
+  ['lists a storage twice', { keys: list(text('0'), text('0')) }, 'does not hold the storages that it lists'],
+  ['lists a number', { keys: list(whole(0)) }, 'does not hold the storages that it lists'],
+  ['does not list its storage', { keys: list() }, 'which is not stored in the file'],
+  ['has fewer elements', { count: 5n }, 'was cut short or damaged: a storage of 6 elements'],
+  ['has 2^62 elements', { count: 2n ** 62n }, 'was cut short or damaged'],
+  ['has -1 elements', { count: -1n }, 'was cut short or damaged'],
+  [
+    'has 10^10 elements',
+    { root: dict({ w: tensor({ numel: whole(huge) }) }), count: huge },
+    'was cut short or damaged',
+  ],
+  ['lacks a byte', { bytes: numbers.subarray(1) }, 'was cut short or damaged'],
+  [
+    'has a storage that is part of another',
+    { root: dict({ w: persistent(storageOf(tuple(text('1'), whole(0), whole(6)))) }) },
+    'no storage of numbers',
+  ],
+  [
+    'has a whole module',
+    { root: persistent(tuple(text('module'), global('torch', 'Size'), text('m.py'), text('import os'))) },
+    'no storage of numbers',
+  ],
+  ['calls os.system', { root: call(global('os', 'system'), text('id')) }, 'asks for os.system'],
+  ['calls os.system among the keys', { keys: call(global('os', 'system'), text('id')) }, 'asks for os.system'],
+])('a legacy file that %s is one clear line', async (_, wrong, message) => {
+  expect((await errorOf(openTorchFile(writeLegacy(wrong)))).message).toContain(message);
 });

@@ -2,7 +2,7 @@
 import { S3aError } from '../errors.ts';
 import { openBytes } from './bytes.ts';
 import { unpickle } from './pickle.ts';
-import type { TensorFile } from './tensor-file.ts';
+import { refusePointer, type TensorFile } from './tensor-file.ts';
 import { MAX_PICKLE, type TorchArchive } from './torch-archive.ts';
 import { isLegacy, openLegacy } from './torch-legacy.ts';
 import { namedTensors, withoutPrefixes } from './torch-names.ts';
@@ -39,13 +39,7 @@ async function openArchive(path: string): Promise<TorchArchive> {
   const text = Buffer.from(head).toString('latin1');
   if (text.startsWith('PK\x03\x04')) return openZipArchive(path);
   if (isLegacy(head)) return openLegacy(path);
-  if (text.startsWith('version https://git-lfs')) {
-    throw new S3aError(
-      'TORCH',
-      `${path} is only a Git LFS pointer`,
-      'Fetch the file itself, for example by git lfs pull.',
-    );
-  }
+  refusePointer(path, head);
   throw new S3aError('TORCH', `${path} is no PyTorch file`, 'Its first bytes are those of no format of torch.save.');
 }
 
