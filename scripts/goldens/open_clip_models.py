@@ -4,13 +4,17 @@ plain/          CLIP with GELU, save_for_hf's folder with its tokenizer, float32
 custom/         CustomTextCLIP with QuickGELU, a logit bias, layer norms without bias, bfloat16, open_clip_pytorch_model.bin
 openai.pt       TorchScript in half precision with OpenAI's three sizes
 epoch_1.pt      a training checkpoint of `plain`, every name behind `module.`
-outputs.safetensors  pixels, ids of the texts of ../tokens.json, and each model's features and logits
+outputs.safetensors  pixels, ids of the texts of ../tokens.json, each model's features and logits, and views of images as
+                open_clip's transform for evaluation makes them
 model_configs.json.gz  all of open_clip's architectures
 Needs the tokenizer of test/goldens/clip/gelu (scripts/goldens/clip.py).
 """
 import gzip
+import io
 import json
 import shutil
+import sys
+import zipfile
 from pathlib import Path
 
 import torch
@@ -23,8 +27,12 @@ for name in ("nms", "qnms"):
 from open_clip.factory import _MODEL_CONFIGS
 from open_clip.model import CLIP, CustomTextCLIP, build_model_from_openai_state_dict, convert_weights_to_fp16
 from open_clip.push_to_hf_hub import save_for_hf
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
+
+sys.path.insert(0, str(Path(__file__).parent))
+from images import pattern
 
 goldens = Path(__file__).resolve().parents[2] / "test" / "goldens" / "clip"
 out = goldens / "open_clip"
@@ -124,11 +132,23 @@ class Encode(torch.nn.Module):
 
 
 traced = torch.jit.trace(Encode(openai), torch.zeros(1, 3, 32, 32, dtype=torch.half))
-traced.save(str(out / "openai.pt"))
+buffer = io.BytesIO()
+torch.jit.save(traced, buffer)
+# Without the traces of where the code is from.
+with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(out / "openai.pt", "w") as new:
+    for entry in old.infolist():
+        if not entry.filename.endswith(".debug_pkl"):
+            kept = zipfile.ZipInfo(entry.filename.replace(old.namelist()[0].split("/")[0], "ViT-tiny", 1))
+            new.writestr(kept, old.read(entry), compress_type=entry.compress_type)
 archive = torch.jit.load(str(out / "openai.pt")).state_dict()
 assert "input_resolution" in archive and archive["visual.proj"].dtype == torch.half
 del archive["attn_mask"]  # tracing keeps it, OpenAI's files do not
 record("openai", build_model_from_openai_state_dict(archive, cast_dtype=None))
+
+# Odd margins of every kind, with and without a resize.
+for width, height in [(35, 32), (32, 37), (70, 64), (61, 90), (90, 61), (33, 39)]:
+    view = image_transform_v2(PreprocessCfg(size=32, mean=MEAN, std=STD), is_train=False)
+    outputs[f"views/{width}x{height}"] = view(pattern(width, height))
 
 save_file(outputs, out / "outputs.safetensors")
 with gzip.GzipFile(out / "model_configs.json.gz", "wb", 9, mtime=0) as file:

@@ -20,6 +20,11 @@ export interface ViewGeometry {
   resize?: 'shortest' | 'squash';
   /** Filter of every resize; default bicubic. */
   interpolation?: Filter;
+  /**
+   * Whose centre crop: of an odd margin `transformers` (the default) cuts the smaller half off left and top, `torchvision`,
+   * as open_clip and OpenAI's CLIP have it, the half that is even.
+   */
+  crop?: 'transformers' | 'torchvision';
 }
 
 const SCALE = [0.3, 1] as const;
@@ -41,14 +46,19 @@ export function makeView(
   size: number,
   random: Random,
   fill: Rgb,
-  { resize: mode = 'shortest', interpolation: filter = 'bicubic' }: ViewGeometry = {},
+  { resize: mode = 'shortest', interpolation: filter = 'bicubic', crop: whose = 'transformers' }: ViewGeometry = {},
 ): RgbImage {
   if (view === 'strong') return strongView(image, size, random, fill, filter);
   if (view === 'evaluation' && mode === 'squash') return resize(image, size, size, { filter });
   const [width, height] = shortSideSize(image.width, image.height, size);
-  const x = view === 'weak' ? random.int(width - size + 1) : Math.floor((width - size) / 2);
-  const y = view === 'weak' ? random.int(height - size + 1) : Math.floor((height - size) / 2);
+  const half = whose === 'torchvision' ? halfToEven : (margin: number) => Math.floor(margin / 2);
+  const [x, y] = [width - size, height - size].map(margin => (view === 'weak' ? random.int(margin + 1) : half(margin)));
   return resize(image, width, height, { filter, window: { x, y, width: size, height: size } });
+}
+
+/** Half of a whole number, rounded as Python's round does. */
+function halfToEven(margin: number): number {
+  return margin % 4 === 3 ? (margin + 1) / 2 : Math.floor(margin / 2);
 }
 
 function strongView(image: RgbImage, size: number, random: Random, fill: Rgb, filter: Filter): RgbImage {

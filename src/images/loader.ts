@@ -50,11 +50,11 @@ export interface Loader {
  * @throws S3aError `SHAPE` when `size`, `workers` or `cacheBytes` is not a sensible number
  */
 export function createLoader(options: LoaderOptions): Loader {
-  const { root, files, workers = 0, cacheBytes = 0, size, mean, std, maxPixels, resize, interpolation } = options;
+  const { root, files, workers = 0, cacheBytes = 0, size, mean, std, maxPixels, resize, interpolation, crop } = options;
   requireInteger('size', size, 1, 16384);
   requireInteger('workers', workers, 0, 256);
   requireInteger('cacheBytes', cacheBytes, 0, Number.MAX_SAFE_INTEGER);
-  const pool = createPool(workers, { size, mean, std, maxPixels, resize, interpolation });
+  const pool = createPool(workers, { size, mean, std, maxPixels, resize, interpolation, crop });
   const kept = new Map<number, RgbImage>();
   let room = cacheBytes;
 

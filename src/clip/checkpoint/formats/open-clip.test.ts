@@ -3,8 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { pattern } from '../../../../test/images.ts';
+import { makeView, normalise } from '../../../images/augment.ts';
 import { readJson } from '../../../io/json.ts';
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../../io/safetensors.ts';
+import { random } from '../../../random.ts';
 import { loadClip } from '../../clip.ts';
 import { openClipArchitectures, openClipModelConfig } from '../architectures.ts';
 import { loadCheckpoint } from '../checkpoint.ts';
@@ -85,9 +88,24 @@ test.each(MODELS)('%s gives the features and logits of open_clip', async (_what,
   await clip.dispose();
 });
 
+test('images become what open_clip’s transform for evaluation makes of them', async () => {
+  const file = await openSafetensors(join(goldens, 'open_clip', 'outputs.safetensors'));
+  const { preprocess } = await loadCheckpoint(plain);
+  const names = file.names.filter(name => name.startsWith('views/'));
+  expect(names.length).toBe(6);
+  for (const name of names) {
+    const [width, height] = name.slice('views/'.length).split('x').map(Number);
+    const view = makeView(pattern(width, height), 'evaluation', 32, random(1), [0, 0, 0], preprocess);
+    // float32 of the same bytes, divided in another order.
+    const pixels = normalise([view], preprocess.mean, preprocess.std);
+    expect(pixels, name).toBeAllclose(await file.readFloat32(name), { rtol: 1e-6, atol: 1e-6 });
+  }
+  await file.close();
+});
+
 test('what the files say of preprocessing, activation and sizes', async () => {
   const first = await loadCheckpoint(plain);
-  expect(first.preprocess).toEqual({ size: 32, mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] });
+  expect(first.preprocess).toEqual({ size: 32, mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3], crop: 'torchvision' });
   expect(first.config.text_config.hidden_act).toBe('gelu');
   expect(first.config.vision_config).toMatchObject({ num_attention_heads: 2, intermediate_size: 43 });
   expect(first.identity.map(path => path.slice(plain.length + 1)).sort()).toEqual([

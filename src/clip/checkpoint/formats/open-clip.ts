@@ -123,9 +123,10 @@ export async function openClipVit(files: OpenClipFiles): Promise<ModelSource> {
       .map(({ name, shape }) => [locate(name).name, shape[0]]),
   );
   const found = await tokenizerOf(files, config, tokenizer);
+  const parsed = parsePreprocess(preprocessOfOpenClip(preprocess, size, where), size, where);
   return {
     config,
-    preprocess: parsePreprocess(preprocessOfOpenClip(preprocess, size, where), size, where),
+    preprocess: parsed.resize === 'squash' ? parsed : { ...parsed, crop: 'torchvision' },
     ...found,
     identity: [...identity, ...found.identity],
     notes: [...notes, ...found.notes],
