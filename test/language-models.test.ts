@@ -256,6 +256,27 @@ describe('a language model that fails', () => {
   }, 120_000);
 });
 
+describe('a language model that cannot be opened', () => {
+  it.each([
+    ['a file that is no model', { llm: 'gguf', llmModel: 'zqnames.txt' }, 'LLM_GGUF'],
+    ['a recording that is not there', { llm: 'replay', llmReplay: 'nothing.jsonl' }, 'READ'],
+    ['an address that is none', { llmBaseUrl: 'nowhere' }, 'LLM_CONFIG'],
+  ] as const)('such as %s ends a run before the images are embedded', async (_, settings, code) => {
+    const given = Object.fromEntries(
+      Object.entries(settings).map(([key, value]) => [key, /\./.test(value) ? join(folder, value) : value]),
+    );
+    const stages: string[] = [];
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === 'stage') stages.push(event.stage);
+    };
+    const out = join(folder, 'unopened');
+    await expect(
+      discover({ ...options('unopened', ''), llmBaseUrl: undefined, ...given, out }, { onEvent }),
+    ).rejects.toMatchObject({ code });
+    expect(stages).toEqual([]);
+  });
+});
+
 describe('an estimate', () => {
   it('says before the first request how many there will be', async () => {
     const notes: string[] = [];

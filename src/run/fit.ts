@@ -5,7 +5,7 @@ import { cluster } from './cluster.ts';
 import { type Embedded, embed } from './embed.ts';
 import type { RunHooks, RunSummary } from './events.ts';
 import { type Discovered, label } from './label.ts';
-import { type PromptedCluster, prompt } from './prompt.ts';
+import { checkTextModel, type PromptedCluster, prompt } from './prompt.ts';
 import { type Named, prototypes } from './prototypes.ts';
 import { realign } from './realign.ts';
 import { openRun, type Run, reopenRun } from './store.ts';
@@ -68,6 +68,7 @@ export interface Found {
 
 /** Cluster → vote → prompt → realign; every stage that is done already is read back. */
 export async function find(run: Run): Promise<Found> {
+  if (!isBrought(run.config)) await checkTextModel(run);
   const { embedded, named } = await see(run);
   const clusters = await cluster(run, embedded);
   const voted = await vote(run, embedded, named, clusters);

@@ -68,6 +68,15 @@ export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Vot
   return (await readJson(run.path('phrases.json'))) as PromptedCluster[];
 }
 
+/**
+ * Ends a run whose language model cannot even be opened (no such file, no such recording, no address) before the images are
+ * embedded, not after.
+ */
+export async function checkTextModel(run: Run): Promise<void> {
+  if (run.manifest.stages.prompt) return;
+  await (await openTextModel(run, createBudget())).dispose?.();
+}
+
 /** Says what will be sent, where sending costs time or money. */
 function announce(run: Run, asked: ReturnType<typeof candidatesOf>, kept: number): void {
   const { llm } = run.config;
