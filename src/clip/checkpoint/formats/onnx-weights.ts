@@ -171,10 +171,18 @@ function following({ users, producers }: Graph, node: OnnxNode): { bias: string 
 function byName(graph: Graph, name: string): WeightSource | undefined {
   const quantised = `${name}_quantized`;
   if (graph.file.has(quantised)) return { name: quantised };
-  const stored = chainOf(graph, name).at(-1);
-  if (stored && graph.file.has(stored.value)) return { name: stored.value, ...(stored.turned && { transposed: true }) };
   const looked = `/${name.replaceAll('.', '/').replace(/\/weight$/, '/Gather_output_0')}`;
-  return graph.file.has(looked) ? { name: looked, squeezed: true } : undefined;
+  for (const start of [name, looked]) {
+    const stored = chainOf(graph, start).at(-1);
+    if (!stored || !graph.file.has(stored.value)) continue;
+    return {
+      name: stored.value,
+      ...(stored.turned && { transposed: true }),
+      // Positions are looked up for one image, which a batch of them shares.
+      ...(start === looked && { squeezed: true }),
+    };
+  }
+  return undefined;
 }
 
 /** A name out of the file, fit for a message. */

@@ -70,6 +70,7 @@ async function mapOf(
   const map = new Map<string, Mapped>();
   const notes: string[] = [];
   const files: string[] = [];
+  const quantised: string[] = [];
   const towers = [visionParameters(config), textParameters(config)];
   const rest = config.model_type === 'siglip' ? ['logit_scale', 'logit_bias'] : ['logit_scale'];
   const sets = paths.length === 1 ? [[...towers.flat().map(nameOf), ...rest]] : towers.map(tower => tower.map(nameOf));
@@ -81,10 +82,15 @@ async function mapOf(
       if (logitFactor !== undefined)
         map.set('logit_scale', { file: index, source: { name: logitFactor, squeezed: true }, of: 'logarithm' });
       files.push(...file.externalFiles);
-      if ([...places.values()].some(({ name }) => file.isQuantised(name))) notes.push(quantisedNote(path));
+      if ([...places.values()].some(({ name }) => file.isQuantised(name))) quantised.push(path);
     } finally {
       await file.close();
     }
+  }
+  if (quantised.length > 0) {
+    notes.push(
+      `${quantised.join(' and ')} ${quantised.length > 1 ? 'have' : 'has'} weights of 8 bits: the floats that they stand for are near those of the model, not equal to them.`,
+    );
   }
   if (!map.has('logit_scale') && config.model_type !== 'siglip') {
     notes.push(
@@ -96,10 +102,6 @@ async function mapOf(
 
 function nameOf({ name }: Parameter): string {
   return name;
-}
-
-function quantisedNote(path: string): string {
-  return `${path} has weights of 8 bits: they are read as the nearest floats, which are not exactly those of the model; its float32 file has these.`;
 }
 
 /**
