@@ -49,8 +49,9 @@ export function openClipArchitectures(): string[] {
   return [...table().keys()];
 }
 
-/** The `model_cfg` of open_clip for an architecture; undefined for one that is not in the table. */
-export function openClipModelConfig(name: string): Record<string, unknown> | undefined {
+/** The `model_cfg` of open_clip for an architecture, also as OpenAI spells it; undefined for one that is not in the table. */
+export function openClipModelConfig(spelling: string): Record<string, unknown> | undefined {
+  const name = spelling.replaceAll('/', '-').replace(/@336px$/, '-336');
   const line = table().get(name.endsWith(QUICK) ? name.slice(0, -QUICK.length) : name);
   if (line === undefined) return undefined;
   const [[dimension], [layers, width, patch, side, head = 64, ratio = 4], [textLayers, textWidth]] = line

@@ -1,4 +1,10 @@
-/** The tokenizer of OpenAI's CLIP, for checkpoints that bring none; scripts/build-clip-tokenizer.mjs makes the data. */
+/**
+ * The tokenizer of OpenAI's CLIP, for checkpoints that bring none; scripts/build-clip-tokenizer.mjs makes the data.
+ *
+ * Texts are read as transformers reads them, for models of open_clip too. open_clip and OpenAI's code first mend a text with
+ * ftfy (curly quotes, ligatures, full-width letters, wrong encodings, control characters) and resolve HTML entities: give such
+ * texts mended. They also lower a Σ at the end of a word to ς, and know the special tokens as <start_of_text> and <end_of_text>.
+ */
 import { readFileSync } from 'node:fs';
 import { brotliDecompressSync } from 'node:zlib';
 import { S3aError } from '../../errors.ts';

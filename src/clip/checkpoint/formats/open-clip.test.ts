@@ -133,6 +133,7 @@ describe('a file of weights with an architecture', () => {
     expect(await open('b.pt', 'ViT-B-32')).toEqual(['gelu', 224, [vocabulary]]);
     expect(await open('b.pt', 'ViT-L-14-336-quickgelu')).toEqual(['quick_gelu', 336, [vocabulary]]);
     expect(await open('a.pt', 'ViT-B-32')).toEqual(['quick_gelu', 224, [quick, vocabulary]]);
+    expect(await open('b.pt', 'ViT-L-14@336px')).toEqual(['gelu', 336, [vocabulary]]);
     expect(await open('a.pt', 'ViT-B-32-quickgelu')).toEqual(['quick_gelu', 224, [vocabulary]]);
     await expect(open('a.pt', 'RN50')).rejects.toThrow('RN50 is not an architecture of open_clip that is known');
     await expect(loadCheckpoint('ViT-B-32', { pretrained: join(path, 'b.pt') })).rejects.toThrow(
