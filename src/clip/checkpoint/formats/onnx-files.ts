@@ -10,6 +10,8 @@ const PRECISIONS = ['', '_fp16', '_quantized', '_int8', '_uint8'];
 /** Kinds of 4 bits, which are refused by name so that nobody wonders why they are not found. */
 const COARSE = ['_q4', '_q4f16', '_bnb4'];
 
+const TOWERS = ['vision_model', 'text_model'];
+
 export interface OnnxPlace {
   /** Folder of config.json. */
   readonly folder: string;
@@ -26,37 +28,43 @@ export function onnxPlace({ folder, file }: ModelPlace): OnnxPlace | undefined {
     if (!file.endsWith('.onnx')) return undefined;
     const root = basename(folder) === 'onnx' && !existsSync(join(folder, 'config.json')) ? dirname(folder) : folder;
     const [, , precision] = /^(vision_model|text_model)(.*)\.onnx$/.exec(file) ?? [];
-    if (precision !== undefined) return found(root, folder, [precision], join(folder, file));
-    return { folder: root, paths: [join(folder, file)] };
+    if (precision === undefined) return { folder: root, paths: [join(folder, file)] };
+    const paths = TOWERS.map(tower => join(folder, `${tower}${precision}.onnx`));
+    if (!paths.every(path => existsSync(path))) throw lone(join(folder, file), file.startsWith('vision'), precision);
+    return { folder: root, paths };
   }
   if (!existsSync(join(folder, 'config.json'))) return undefined;
-  return found(folder, join(folder, 'onnx'), PRECISIONS, folder) ?? found(folder, folder, PRECISIONS, folder);
+  return found(folder, join(folder, 'onnx')) ?? found(folder, folder);
 }
 
-function found(root: string, folder: string, precisions: readonly string[], asked: string): OnnxPlace | undefined {
+/** The best of what a folder has; `root` is that of config.json. */
+function found(root: string, folder: string): OnnxPlace | undefined {
   const at = (name: string, precision: string): string => join(folder, `${name}${precision}.onnx`);
   const has = (name: string) => (precision: string) => existsSync(at(name, precision));
-  for (const precision of precisions) {
-    const towers = [at('vision_model', precision), at('text_model', precision)];
-    if (towers.every(path => existsSync(path))) return { folder: root, paths: towers };
+  for (const precision of PRECISIONS) {
+    // The file of both towers comes first: it alone has the scale of the logits.
     if (has('model')(precision)) return { folder: root, paths: [at('model', precision)] };
+    if (TOWERS.every(tower => has(tower)(precision)))
+      return { folder: root, paths: TOWERS.map(tower => at(tower, precision)) };
   }
-  const [vision, text] = ['vision_model', 'text_model'].map(name => precisions.find(has(name)));
+  const [vision, text] = TOWERS.map(tower => PRECISIONS.find(has(tower)));
   if (vision !== undefined && text !== undefined)
     return { folder: root, paths: [at('vision_model', vision), at('text_model', text)] };
-  if (vision !== undefined || text !== undefined) {
-    const [present, absent] = vision === undefined ? ['text', 'image'] : ['image', 'text'];
-    throw new S3aError(
-      'MODEL',
-      `${asked} has ONNX weights of the ${present} tower, but none of the ${absent} tower`,
-      `Put ${absent === 'text' ? 'text_model' : 'vision_model'}${vision ?? text}.onnx beside it.`,
-    );
-  }
+  if (vision !== undefined || text !== undefined) throw lone(root, vision !== undefined, vision ?? text ?? '');
   const coarse = ['vision_model', 'model'].flatMap(name => COARSE.filter(has(name)).map(kind => at(name, kind)))[0];
   if (coarse === undefined) return undefined;
   throw new S3aError(
     'MODEL',
     `${coarse} has weights of 4 bits, which are too coarse to be trained`,
     'Use the float32, float16 or 8-bit files of the same model.',
+  );
+}
+
+function lone(asked: string, isVision: boolean, precision: string): S3aError {
+  const [present, absent] = isVision ? ['image', 'text'] : ['text', 'image'];
+  return new S3aError(
+    'MODEL',
+    `${asked} has ONNX weights of the ${present} tower, but none of the ${absent} tower`,
+    `Put ${isVision ? 'text_model' : 'vision_model'}${precision}.onnx beside it.`,
   );
 }
