@@ -60,6 +60,13 @@ describe.each(['siglip', 'siglip2'])('a model folder of transformers (%s)', name
 
   test('is the same model after saving', async () => {
     const original = await loadCheckpoint(goldens + name);
+    expect(original.identity.map(path => path.slice(goldens.length + name.length + 1)).sort()).toEqual([
+      'config.json',
+      'model.safetensors',
+      'preprocessor_config.json',
+      name === 'siglip' ? 'spiece.model' : 'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
     const names = clipParameters(original.config).map(p => p.name);
     const weights = await original.readWeights(names);
     const path = join(folder, `${name}-copy`);

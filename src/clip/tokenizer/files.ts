@@ -9,11 +9,17 @@ import { CLIP_WORDS, clipTokenizerFiles, clipTokenizerJson } from './clip-vocabu
 
 /** Parsed tokenizer files and where they are from. */
 export interface FoundTokenizer {
-  readonly tokenizerFiles: { readonly tokenizer: unknown; readonly tokenizerConfig: unknown };
+  readonly tokenizerFiles: {
+    readonly tokenizer: unknown;
+    readonly tokenizerConfig: unknown;
+    readonly sentencepiece?: Uint8Array;
+  };
   /** For messages. */
   readonly tokenizerPlace: string;
   /** The file with the vocabulary; undefined for OpenAI's in the package. */
   readonly path?: string;
+  /** tokenizer_config.json, where it decides on ids. */
+  readonly configPath?: string;
   readonly notes: readonly string[];
 }
 

@@ -4,24 +4,14 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, S3aError } from '../../errors.ts';
 import { readJson } from '../../io/json.ts';
+import type { FoundTokenizer } from './files.ts';
 import { MAX_SPIECE, spieceJson } from './spiece.ts';
-
-export interface FoundSiglipTokenizer {
-  readonly tokenizerFiles: {
-    readonly tokenizer: unknown;
-    readonly tokenizerConfig: unknown;
-    readonly sentencepiece?: Uint8Array;
-  };
-  /** For messages. */
-  readonly tokenizerPlace: string;
-  readonly path: string;
-}
 
 /**
  * Reads the tokenizer of a SigLIP: tokenizer.json where it is there, else spiece.model, with tokenizer_config.json.
  * @throws S3aError TOKENIZER when there is none, or no sentencepiece model; READ, JSON
  */
-export async function readSiglipTokenizer(folder: string): Promise<FoundSiglipTokenizer> {
+export async function readSiglipTokenizer(folder: string): Promise<FoundTokenizer & { readonly path: string }> {
   const [json, config, spiece] = ['tokenizer.json', 'tokenizer_config.json', 'spiece.model'].map(name =>
     join(folder, name),
   );
@@ -40,6 +30,9 @@ export async function readSiglipTokenizer(folder: string): Promise<FoundSiglipTo
     tokenizerFiles: { tokenizer, tokenizerConfig, ...(sentencepiece && { sentencepiece }) },
     tokenizerPlace,
     path: tokenizerPlace,
+    // It says how texts are cleaned and on which side they are padded.
+    ...(existsSync(config) && { configPath: config }),
+    notes: [],
   };
 }
 

@@ -39,14 +39,15 @@ export const onnxFormat: ModelFormat = {
     const usual = isSigmoid
       ? { image_processor_type: 'SiglipImageProcessor', size: { height: side, width: side } }
       : {};
-    const own = [at('config.json'), ...[preprocessor, tokenizer.path ?? ''].filter(path => existsSync(path))];
+    const beside = [preprocessor, tokenizer.path, tokenizer.configPath].filter(path => path !== undefined);
+    const own = beside.filter(path => existsSync(path));
     return {
       config,
       preprocess: parsePreprocess(existsSync(preprocessor) ? await readJson(preprocessor) : usual, side, preprocessor),
       tokenizerFiles: tokenizer.tokenizerFiles,
       tokenizerPlace: tokenizer.tokenizerPlace,
-      identity: [...own, ...found.paths, ...files],
-      notes: [...('notes' in tokenizer ? tokenizer.notes : []), ...notes],
+      identity: [at('config.json'), ...own, ...found.paths, ...files],
+      notes: [...tokenizer.notes, ...notes],
       openWeights: () => openMapped(found.paths, map, isSigmoid ? undefined : 'logit_scale'),
       locate: name => ({ ...map.get(name)?.source, name }),
       // What the files have beside weights are numbers of the graphs; `locateWeights` refuses weights that are left over.

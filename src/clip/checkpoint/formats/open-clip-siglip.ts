@@ -65,13 +65,13 @@ export async function openClipSiglip(files: OpenClipFiles): Promise<ModelSource 
   if (!parsed.success) throw refusal(parsed.error.issues[0], where);
   const config = await peek(weights, file => siglipConfig(parsed.data, file, where));
   const size = config.vision_config.image_size;
-  const { tokenizerFiles, tokenizerPlace, path } = await readSiglipTokenizer(files.tokenizerFolder);
+  const { tokenizerFiles, tokenizerPlace, path, configPath } = await readSiglipTokenizer(files.tokenizerFolder);
   return {
     config,
     preprocess: parsePreprocess(preprocessOfOpenClip(preprocess, size, where), size, where),
     tokenizerFiles: withCanonicalForm(tokenizerFiles),
     tokenizerPlace,
-    identity: [...identity, path],
+    identity: [...identity, path, ...(configPath ? [configPath] : [])],
     notes,
     openWeights: async () => joined(await openWeightsFile(weights)),
     locate: name => locate(config, name),

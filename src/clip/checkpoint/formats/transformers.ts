@@ -57,7 +57,7 @@ export const transformersFormat: ModelFormat = {
         at('config.json'),
         ...(await filesOfWeights(at(name))),
         ...[preprocessor].filter(existsSync),
-        ...(found.path ? [found.path] : []),
+        ...[found.path, found.configPath].filter(path => path !== undefined),
       ],
       openWeights: () => openWeightsFile(at(name)),
       locate: ours => ({ name: ours }),
