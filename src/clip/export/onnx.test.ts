@@ -9,6 +9,7 @@ import {
   Tensor,
 } from '@huggingface/transformers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { worstCosine } from '../../../test/cosine.ts';
 import { readJson } from '../../io/json.ts';
 import { openSafetensors } from '../../io/safetensors.ts';
 import { clipParameters, loadCheckpoint } from '../checkpoint/checkpoint.ts';
@@ -106,23 +107,6 @@ function texts(ids: Int32Array, from: number, length: number): Record<string, Te
   };
 }
 
-const unit = (x: ArrayLike<number>, width: number): Float32Array =>
-  Float32Array.from(x, (value, i) => {
-    const row = Array.prototype.slice.call(x, i - (i % width), i - (i % width) + width) as number[];
-    return value / Math.hypot(...row);
-  });
-
-/** Largest difference of unit rows from the expected ones, as 1 − cosine. */
-function worst(found: ArrayLike<number>, expected: ArrayLike<number>, width: number): number {
-  const [a, b] = [unit(found, width), unit(expected, width)];
-  const cosines = Array.from({ length: a.length / width }, (_, row) => {
-    let sum = 0;
-    for (let i = row * width; i < (row + 1) * width; i++) sum += a[i] * b[i];
-    return 1 - sum;
-  });
-  return Math.max(...cosines);
-}
-
 describe.each(['quick_gelu', 'gelu'])('both towers of %s in transformers.js', name => {
   let truth: Record<string, Float32Array>;
   let ids: Int32Array;
@@ -152,7 +136,7 @@ describe.each(['quick_gelu', 'gelu'])('both towers of %s in transformers.js', na
   ] as const)('%s: embeddings and logits equal PyTorch', async (dtype, tolerance) => {
     const tower = await CLIPTextModelWithProjection.from_pretrained(name, { dtype, device: 'cpu' });
     const { text_embeds } = (await tower(texts(ids, 16, 16))) as { text_embeds: Tensor };
-    expect(worst(text_embeds.data as Float32Array, truth.text, width)).toBeLessThan(tolerance);
+    expect(worstCosine(text_embeds.data as Float32Array, truth.text, width)).toBeLessThan(tolerance);
     await tower.dispose();
 
     const model = await CLIPModel.from_pretrained(name, { dtype, device: 'cpu' });
@@ -161,7 +145,7 @@ describe.each(['quick_gelu', 'gelu'])('both towers of %s in transformers.js', na
     await model.dispose();
     expect(found.logits_per_image.dims).toEqual([4, 6]);
     expect(found.logits_per_text.dims).toEqual([6, 4]);
-    expect(worst(found.image_embeds.data as Float32Array, truth.image.slice(0, 4 * width), width)).toBeLessThan(
+    expect(worstCosine(found.image_embeds.data as Float32Array, truth.image.slice(0, 4 * width), width)).toBeLessThan(
       tolerance,
     );
     expect(Math.hypot(...(found.text_embeds.data as Float32Array).slice(0, width))).toBeCloseTo(1, 5);
@@ -188,7 +172,7 @@ describe.each(['quick_gelu', 'gelu'])('both towers of %s in transformers.js', na
     // What is not attended to has no influence; what is has.
     short.attention_mask.data[1] = 0n;
     const hidden = (await tower(short)).text_embeds.data as Float32Array;
-    expect(worst(hidden.slice(0, width), all.slice(3 * width, 4 * width), width)).toBeGreaterThan(1e-4);
+    expect(worstCosine(hidden.slice(0, width), all.slice(3 * width, 4 * width), width)).toBeGreaterThan(1e-4);
     await tower.dispose();
   });
 });

@@ -165,6 +165,6 @@ function modelOf(tokenizer: unknown): unknown {
   return { vocab, merges: (merges as unknown[]).map(pair => (Array.isArray(pair) ? pair.join(' ') : pair)) };
 }
 
-function preprocessJson({ size, mean, std }: Preprocess): object {
-  return { size, mean, std, mode: 'RGB', interpolation: 'bicubic', resize_mode: 'shortest' };
+function preprocessJson({ size, mean, std, interpolation = 'bicubic', resize: resize_mode = 'shortest' }: Preprocess) {
+  return { size, mean, std, mode: 'RGB', interpolation, resize_mode };
 }
