@@ -106,7 +106,13 @@ export async function fixture(more: Environment = {}): Promise<Fixture> {
   const hub = await hubServer();
   for (const [name, files] of Object.entries(MODELS)) hub.repos.set(name, { files, commit: commitOf(name) });
   const home = await mkdtemp(join(tmpdir(), 's3a-hub-'));
-  const env = { HF_HOME: home, HF_ENDPOINT: hub.url, HF_HUB_ETAG_TIMEOUT: '2', HF_HUB_DOWNLOAD_TIMEOUT: '2', ...more };
+  const env = {
+    HF_HOME: home,
+    HF_ENDPOINT: hub.url,
+    HF_HUB_ETAG_TIMEOUT: '20',
+    HF_HUB_DOWNLOAD_TIMEOUT: '20',
+    ...more,
+  };
   const close = async (): Promise<void> => {
     await hub.close();
     await rm(home, { recursive: true, force: true });

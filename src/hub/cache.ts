@@ -147,6 +147,8 @@ export async function commitsIn(cache: RepoCache): Promise<Map<string, string[]>
     if (isCommit(name)) commits.set(name, []);
   }
   for (const revision of [...(await filesIn(join(cache.folder, 'refs'))).keys()].sort()) {
+    // What a killed writer of a ref left.
+    if (/\.[0-9a-f]{8}\.tmp$/.test(revision)) continue;
     const commit = isRevision(revision) ? await cache.commitOf(revision) : undefined;
     if (commit !== undefined) commits.get(commit)?.push(revision);
   }

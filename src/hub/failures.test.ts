@@ -23,17 +23,20 @@ async function failure(spec: string, more: Environment = {}): Promise<Pick<S3aEr
 test('a name that the hub does not know', async () => {
   expect(await failure('no/such')).toEqual({
     code: 'HUB_AUTH',
-    message: 'there is no public model no/such@main',
+    message: 'there is no public model no/such@main, and no folder of that name',
     hint: 'Check the name and the revision at HUB/no/such; if the model is private or gated, set HF_TOKEN.',
   });
   expect((await failure('no/such', { HF_TOKEN: 'hf_stale' })).message).toBe(
-    'there is no public model no/such@main, and the token is refused',
+    'there is no public model no/such@main, and no folder of that name; the token is refused',
   );
   at.hub.intercept = (_, response) => {
     response.writeHead(404, { 'x-error-code': 'RepoNotFound' }).end();
     return true;
   };
-  expect(await failure('no/such')).toMatchObject({ code: 'MODEL', message: 'there is no public model no/such@main' });
+  expect(await failure('no/such')).toMatchObject({
+    code: 'MODEL',
+    message: 'there is no public model no/such@main, and no folder of that name',
+  });
 });
 
 test('a revision and a file that are not there', async () => {

@@ -127,8 +127,12 @@ function explainStatus(
   }
   if (status === 401 || status === 404) {
     const hint = `Check the name and the revision at ${page}; if the model is private or gated, set HF_TOKEN.`;
-    const refused = hasToken && status === 401 ? ', and the token is refused' : '';
-    return fail(status === 404 ? 'MODEL' : 'HUB_AUTH', `there is no public model ${repo}@${revision}${refused}`, hint);
+    const refused = hasToken && status === 401 ? '; the token is refused' : '';
+    return fail(
+      status === 404 ? 'MODEL' : 'HUB_AUTH',
+      `there is no public model ${repo}@${revision}, and no folder of that name${refused}`,
+      hint,
+    );
   }
   if (status === 429) {
     const hint = hasToken ? 'Try again later.' : 'Try again later, or set HF_TOKEN, which raises the limit.';

@@ -38,7 +38,8 @@ export interface Opened {
   readonly cache: RepoCache;
 }
 
-type Files = ReadonlyMap<string, ListedFile>;
+/** The files of a commit by path. */
+export type Files = ReadonlyMap<string, ListedFile>;
 
 const AT_ONCE = 4;
 

@@ -10,7 +10,7 @@ import { createHttpClient } from './http.ts';
 import { sameName } from './known-models.ts';
 import { looksLikePath, parseRepoName, type RepoName, shown } from './names.ts';
 import { obtain } from './obtain.ts';
-import { isOpenClipArchitecture, openClipName } from './open-clip-names.ts';
+import { isOpenClipArchitecture, openClipName, plainName } from './open-clip-names.ts';
 import { PATIENCE, type Patience } from './retry.ts';
 
 export { KNOWN_MODELS, type KnownModel } from './known-models.ts';
@@ -58,13 +58,14 @@ export interface ModelPlace {
 export async function resolveModel(spec: string, options: ResolveOptions = {}): Promise<ModelPlace> {
   const { pretrained } = options;
   const local = await localPlace(spec);
-  if (local) {
+  // A folder that happens to be called ViT-B-32 is not what --pretrained is about.
+  if (local && !(pretrained !== undefined && isOpenClipArchitecture(spec))) {
     if (pretrained === undefined) return local;
     throw notOpenClip(spec);
   }
   if (isOpenClipArchitecture(spec)) {
     const file = pretrained === undefined ? undefined : await localPlace(pretrained);
-    if (file) return { ...file, architecture: spec.replaceAll('/', '-') };
+    if (file) return { ...file, architecture: plainName(spec) };
     const { repo, architecture } = openClipName(spec, pretrained);
     const place = await fromHub({ repo, revision: 'main' }, options, true);
     return { ...place, architecture };

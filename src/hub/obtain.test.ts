@@ -163,6 +163,15 @@ describe('files', () => {
     expect((await get('acme/clip')).weights).toBe('model.safetensors');
   });
 
+  test('a config of a size that no config has is not downloaded', async () => {
+    at.hub.extraEntries = [{ type: 'file', oid: '0'.repeat(40), size: 10e9, path: 'tokenizer.json' }];
+    const { 'tokenizer.json': _, ...files } = clip;
+    at.hub.repos.set('acme/clip', { files, commit });
+    expect((await failure('acme/clip')).message).toBe(
+      'acme/clip lists tokenizer.json with 10000000000 bytes, which is no tokenizer.json',
+    );
+  });
+
   test('a long list comes in pages, and an endless one is given up', async () => {
     at.hub.pageSize = 2;
     expect((await get('acme/clip')).weights).toBe('model.safetensors');
@@ -384,6 +393,7 @@ describe('on this machine', () => {
       weights: 'weights.pt',
       architecture: 'ViT-B-16',
     });
+    expect((await get('ViT-L/14@336px', { pretrained: folder })).architecture).toBe('ViT-L-14-336');
     // A link to a folder is one.
     await symlink(folder, join(at.home, 'link'));
     expect(await get(join(at.home, 'link'))).toEqual({ folder: join(at.home, 'link') });

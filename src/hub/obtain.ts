@@ -1,10 +1,9 @@
 /** A repository of the hub becomes a folder of the cache: what is missing is downloaded, small files first. */
 import { S3aError } from '../errors.ts';
-import type { ListedFile } from './api.ts';
 import { cannotWrite, exists, filesIn, repoCache, tagCache } from './cache.ts';
 import { readConfigs, smallAmong, tokenizerAmong, type Weights, weightsAmong } from './choose.ts';
 import { byHand, explain, isOfTheDisk, leavesCache } from './failures.ts';
-import { fetchFiles, fetchWeights, listFiles, type Opened, type Session, subject } from './fetch.ts';
+import { type Files, fetchFiles, fetchWeights, listFiles, type Opened, type Session, subject } from './fetch.ts';
 import { jsonReader, type Look, lookAt, oneFile, type Wanted } from './look.ts';
 import { isCommit, isRepoName, type RepoName } from './names.ts';
 import { patiently } from './retry.ts';
@@ -17,6 +16,9 @@ export interface Obtained {
   /** The folder of the tokenizer, where another repository keeps it. */
   readonly tokenizer?: string;
 }
+
+// The largest tokenizer of the known models has 34 MB.
+const MAX_SMALL = 128 << 20;
 
 /**
  * Makes sure that the needed files of a model are in the cache.
@@ -69,19 +71,20 @@ function offline(opened: Opened, look: Look | undefined): S3aError {
   );
 }
 
-/** @param spare whether there is a complete copy in the cache, so that there is no need to be patient with the hub */
+/** @param spare whether there is a complete copy in the cache, so that one question is enough */
 async function online(opened: Opened, spare: boolean): Promise<Obtained> {
   const { session, cache, name, wanted } = opened;
   const { api, signal } = session;
-  const patience = spare ? { ...session.patience, retries: 0 } : session.patience;
+  // Who has no network should hear of it soon; a hub that has answered once is given more time.
+  const patience = { ...session.patience, retries: spare ? 0 : Math.min(2, session.patience.retries) };
   const commit = isCommit(name.revision)
     ? name.revision
     : await patiently(patience, signal, () => api.commitOf(name, signal));
-  const files = await patiently(patience, signal, () => listFiles(opened, commit));
+  const files = await patiently(spare ? patience : session.patience, signal, () => listFiles(opened, commit));
   const folder = cache.snapshot(commit);
   // After a kill the part that is here must be found; a complete older copy stays known until the new one is whole.
   if (!spare) await cache.remember(name.revision, commit);
-  await fetchFiles(opened, commit, files, smallAmong(files));
+  await fetchSmall(opened, commit, files, smallAmong(files));
   await tagCache(session.settings);
   await session.beforeWeights?.(folder);
 
@@ -93,13 +96,23 @@ async function online(opened: Opened, spare: boolean): Promise<Obtained> {
   return obtained(opened, commit, await lookAt(folder, name, wanted), weights);
 }
 
+/** Configs and tokenizers; throws S3aError MODEL for one that is far too large to be that, and what `fetchFiles` throws. */
+async function fetchSmall(opened: Opened, commit: string, files: Files, wanted: readonly string[]): Promise<void> {
+  const large = wanted.find(name => (files.get(name)?.size ?? 0) > MAX_SMALL);
+  if (large !== undefined) {
+    const what = `${opened.name.repo} lists ${large} with ${files.get(large)?.size} bytes, which is no ${large}`;
+    throw new S3aError('MODEL', what, 'Choose another model or revision.');
+  }
+  await fetchFiles(opened, commit, files, wanted);
+}
+
 /** The best form of the weights that a repository lists. */
-async function choose(opened: Opened, commit: string, files: ReadonlyMap<string, ListedFile>): Promise<Weights> {
+async function choose(opened: Opened, commit: string, files: Files): Promise<Weights> {
   const { cache, name, wanted } = opened;
   if (name.file !== undefined) return oneFile(name.file, files);
   const inFolder = jsonReader(cache.snapshot(commit));
   const read = async (file: string): Promise<unknown> => {
-    await fetchFiles(opened, commit, files, [file]);
+    await fetchSmall(opened, commit, files, [file]);
     return inFolder(file);
   };
   const forms = await weightsAmong(files, await readConfigs(files, read), read, wanted.layout);
@@ -140,7 +153,7 @@ async function obtainTokenizer(session: Session, name: RepoName): Promise<string
     const files = await patiently(patience, signal, () => listFiles(opened, commit));
     const wanted = tokenizerAmong(files);
     if (wanted.length === 0) throw failed(`${name.repo} has no tokenizer`);
-    await fetchFiles(opened, commit, files, wanted);
+    await fetchSmall(opened, commit, files, wanted);
     await opened.cache.remember(name.revision, commit);
     return opened.cache.snapshot(commit);
   } catch (error) {

@@ -139,6 +139,7 @@ export function openClipName(name: string, tag: string | undefined): OpenClipNam
   throw new S3aError('MODEL', what, `Give one of these with --pretrained: ${[...tags.keys()].join(', ')}.`);
 }
 
-function plainName(name: string): string {
+/** An architecture as open_clip writes it: `ViT-L-14-336` for OpenAI's `ViT-L/14@336px`. */
+export function plainName(name: string): string {
   return name.replaceAll('/', '-').replace(/@336px$/, '-336');
 }
