@@ -167,21 +167,33 @@ function refusal(issue: z.core.$ZodIssue, given: unknown, where: string): S3aErr
     (at, key) => (typeof at === 'object' && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined),
     given,
   );
-  const shown = String(JSON.stringify(value)).slice(0, 80);
   const what = unknown.length > 0 ? 'no field that is known' : issue.message;
   return new S3aError(
     'MODEL_CONFIG',
-    `${where}: ${['model_cfg', ...path].join('.')} = ${shown}: ${what}`,
+    `${where}: ${['model_cfg', ...path].join('.')} = ${shown(value)}: ${what}`,
     "Of open_clip's models those are known whose two towers are CLIP's: a plain vision transformer and a causal text transformer.",
   );
 }
 
+/** The beginning of a value's JSON. */
+function shown(value: unknown): string {
+  try {
+    return String(JSON.stringify(value)).slice(0, 80);
+  } catch {
+    // A hostile file may nest deeper than the stack.
+    return '…';
+  }
+}
+
+// model_cfg, a tower, its keyword arguments.
+const DEPTH = 3;
+
 /** None of open_clip's fields means anything by being null: it is its default. */
-function withoutNulls(json: unknown): unknown {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) return json;
+function withoutNulls(json: unknown, depth = DEPTH): unknown {
+  if (typeof json !== 'object' || json === null || Array.isArray(json) || depth === 0) return json;
   return Object.fromEntries(
     Object.entries(json)
       .filter(([, value]) => value !== null)
-      .map(([key, value]) => [key, withoutNulls(value)]),
+      .map(([key, value]) => [key, withoutNulls(value, depth - 1)]),
   );
 }

@@ -2,8 +2,10 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pattern } from '../../../../test/images.ts';
+import { S3aError } from '../../../errors.ts';
 import { makeView, normalise } from '../../../images/augment.ts';
 import { readJson } from '../../../io/json.ts';
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../../io/safetensors.ts';
@@ -13,6 +15,7 @@ import { openClipArchitectures, openClipModelConfig } from '../architectures.ts'
 import { loadCheckpoint } from '../checkpoint.ts';
 import { openClipFormat } from './open-clip.ts';
 import { openClipModel } from './open-clip-config.ts';
+import { locateOpenClip } from './open-clip-names.ts';
 import { openAiFormat } from './openai.ts';
 
 const goldens = new URL('../../../../test/goldens/clip/', import.meta.url).pathname;
@@ -86,6 +89,13 @@ test.each(MODELS)('%s gives the features and logits of open_clip', async (_what,
   });
   expect(similarities).toBeAllclose(logits, { rtol: 1e-5, atol: 1e-4 });
   await clip.dispose();
+});
+
+test('a weight that open_clip has no place for is named', async () => {
+  const { config } = await loadCheckpoint(plain);
+  expect(() => locateOpenClip(config, '', 'adapter.weight')).toThrow(
+    'open_clip has no place for the weight adapter.weight',
+  );
 });
 
 test('images become what open_clip’s transform for evaluation makes of them', async () => {
@@ -251,6 +261,31 @@ describe('what differs from a CLIP is named', () => {
     expect(openClipModel(same, 'x')).toEqual(openClipModel(model, 'x'));
     const tanh = openClipModel({ ...model, vision_cfg: { ...vision, act_kwargs: { approximate: 'tanh' } } }, 'x');
     expect(tanh.config.vision_config).toMatchObject({ hidden_act: 'gelu_pytorch_tanh' });
+  });
+
+  test('for any JSON there is a model or one line', async () => {
+    const { model_cfg: model } = await base();
+    const { vision_cfg, text_cfg } = model as { vision_cfg: object; text_cfg: object };
+    const fields = fc.constantFrom(...Object.keys({ ...vision_cfg, ...text_cfg, ...VISION, ...TEXT }));
+    const changes = fc.dictionary(fields, fc.jsonValue(), { maxKeys: 2 });
+    const numbers = fc.dictionary(fields, fc.oneof(fc.integer(), fc.double(), fc.constant(1e300)), { maxKeys: 2 });
+    const change = fc.oneof(changes, numbers, fc.jsonValue());
+    fc.assert(
+      fc.property(change, change, fc.boolean(), (vision, text, whole) => {
+        const changed = (part: object, by: unknown) => (typeof by === 'object' && !whole ? { ...part, ...by } : by);
+        const given = { ...model, vision_cfg: changed(vision_cfg, vision), text_cfg: changed(text_cfg, text) };
+        try {
+          openClipModel(given, 'x');
+        } catch (error) {
+          expect(error).toBeInstanceOf(S3aError);
+          expect((error as Error).message).toMatch(/^x: [^\n]+$/);
+        }
+      }),
+      { seed: 7, numRuns: 500 },
+    );
+    let deep: unknown = null;
+    for (let i = 0; i < 20_000; i++) deep = { deep };
+    expect(() => openClipModel({ ...model, deep }, 'x')).toThrow(S3aError);
   });
 
   test.each([

@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -119,10 +119,16 @@ describe('a tokenizer of a folder', () => {
     const path = await copy('broken');
     await writeFile(join(path, 'merges.txt'), '#version: 0.2\na b\na b c\n');
     await expect(loadCheckpoint(path)).rejects.toThrow('merges.txt: merge 2 is not two parts');
+    await truncate(join(path, 'merges.txt'), 2 ** 26 + 1);
+    await expect(loadCheckpoint(path)).rejects.toThrow('merges.txt has 67108865 bytes, at most 67108864');
+    await rm(join(path, 'merges.txt'));
+    await mkdir(join(path, 'merges.txt'));
+    await expect(loadCheckpoint(path)).rejects.toThrow(/cannot read .*merges\.txt: EISDIR/);
+    await rm(join(path, 'merges.txt'), { recursive: true });
+    await writeFile(join(path, 'merges.txt'), '');
     await writeFile(join(path, 'vocab.json'), '["a"]');
     await expect(loadCheckpoint(path)).rejects.toThrow('vocab.json is not an object from tokens to ids');
     await writeFile(join(path, 'vocab.json'), '{"a": 0}');
-    await writeFile(join(path, 'merges.txt'), '');
     await expect(loadCheckpoint(path)).rejects.toThrow("a vocabulary without <|startoftext|> is not CLIP's");
   });
 });
