@@ -224,6 +224,36 @@ describe('a language model that fails', () => {
     expect(await labelsOf('failed')).toBe(await labelsOf('never-failed'));
   }, 180_000);
 
+  it('for some clusters only is asked about these again on resume', async () => {
+    let broken = true;
+    const baseUrl = await open((response, request, n) => {
+      if (broken && request.raw.includes('concept: book')) sendJson(response, 429, {}, { 'retry-after': '7200' });
+      else void good(response, request, n);
+    });
+    const { info } = (await discover(options('partly', baseUrl))).stages.prompt;
+    expect(info).toMatchObject({ withoutPhrases: 1, failure: expect.stringContaining('asked too often') });
+    const { length } = server!.received;
+    broken = false;
+    const resumed = await discover({ ...options('partly', baseUrl), resume: true });
+    expect(resumed.stages.prompt.info).not.toHaveProperty('failure');
+    expect(server!.received.slice(length).map(({ raw }) => raw.includes('concept: book'))).toEqual([true, true, true]);
+  }, 120_000);
+
+  it('to say anything of use is a warning', async () => {
+    const baseUrl = await open(response => say(response, 'I cannot help with that.'));
+    const warnings: string[] = [];
+    const onEvent = (event: RunEvent): void => {
+      if (event.type === 'warning') warnings.push(event.message);
+    };
+    const { stages, images } = await discover(options('useless', baseUrl), { onEvent });
+    const clusters = Number(stages.prompt.info!.clusters);
+    expect(images).toBe(40);
+    expect(warnings).toEqual([
+      `${clusters} of ${clusters} clusters keep the vote's names, as they got no phrases (no answer was usable)`,
+    ]);
+    expect(server!.received).toHaveLength(9 * clusters);
+  }, 120_000);
+
   it('by being gone keeps what it said before', async () => {
     const baseUrl = await open((response, request, n) => {
       if (n < 6) return good(response, request, n);

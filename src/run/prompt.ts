@@ -14,7 +14,7 @@ import { checkGguf } from '../llm/gguf-file.ts';
 import { gloss } from '../llm/gloss.ts';
 import { openAiCompatible } from '../llm/openai-compatible.ts';
 import { replay } from '../llm/replay.ts';
-import type { TextModel } from '../llm/text-model.ts';
+import type { TextModel, TextModelError } from '../llm/text-model.ts';
 import type { Vocabulary } from '../vocab/vocabulary.ts';
 import { candidatesOf, describeEstimate, estimatePrompts } from './prompt-estimate.ts';
 import type { Run } from './store.ts';
@@ -57,9 +57,8 @@ export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Vot
       );
       await writeAtomic(run.path('phrases.json'), `${JSON.stringify(prompted, null, 1)}\n`);
       await memory.dispose();
-      const { failure } = result;
       // Its answers so far are still good when the model is asked for the rest.
-      if (!failure) await rm(run.path('prompts-cache.jsonl'), { force: true });
+      if (!failureOf(result)) await rm(run.path('prompts-cache.jsonl'), { force: true });
       return report(run, result);
     } finally {
       await memory.dispose();
@@ -86,7 +85,9 @@ function announce(run: Run, asked: ReturnType<typeof candidatesOf>, kept: number
 }
 
 /** What the manifest keeps: which clusters have phrases to be realigned by, and why others have none. */
-function report(run: Run, { clusters, requests, failure }: PromptsResult): Record<string, unknown> {
+function report(run: Run, result: PromptsResult): Record<string, unknown> {
+  const { clusters, requests } = result;
+  const failure = failureOf(result);
   const realigned = [...clusters.keys()].filter(k => clusters[k].candidates.some(({ phrases }) => phrases.length > 0));
   const info = {
     clusters: clusters.length,
@@ -94,7 +95,16 @@ function report(run: Run, { clusters, requests, failure }: PromptsResult): Recor
     withoutPhrases: clusters.length - realigned.length,
     realigned: ranges(realigned),
   };
-  if (!failure) return info;
+  if (!failure) {
+    const { llm } = run.config;
+    const reason = clusters.flatMap(({ candidates }) => candidates).find(({ fallback }) => fallback)?.fallback;
+    if (info.withoutPhrases > 0 && (llm === 'openai' || llm === 'gguf')) {
+      run.warn(
+        `${info.withoutPhrases} of ${clusters.length} clusters keep the vote's names, as they got no phrases (${reason})`,
+      );
+    }
+    return info;
+  }
   const why = `${failure.message}${failure.hint ? ` ${failure.hint}` : ''}`;
   const which = realigned.length > 0 ? ` (clusters ${info.realigned})` : '';
   run.warn(
@@ -102,6 +112,11 @@ function report(run: Run, { clusters, requests, failure }: PromptsResult): Recor
       `the others keep the vote's names. ${why}`,
   );
   return { ...info, failure: why };
+}
+
+/** Why asking ended early, or why some cluster went without an answer that may come the next time. */
+function failureOf({ failure, clusters }: PromptsResult): TextModelError | undefined {
+  return failure ?? clusters.find(cluster => cluster.failure?.retryable)?.failure;
 }
 
 /** `0-3, 7` for 0, 1, 2, 3 and 7, in ascending order. */
