@@ -1,7 +1,7 @@
 /** One file of the hub becomes one blob of the cache: resumed, bounded, checked, then renamed. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { S3aError } from '../errors.ts';
 import { expectSuccess, type RemoteFile } from './api.ts';
@@ -11,6 +11,7 @@ import { isOfTheDisk } from './failures.ts';
 import { drop, type HttpClient, type HubResponse, piecesOf } from './http.ts';
 import { withLock } from './lock.ts';
 import { type Patience, patiently } from './retry.ts';
+import { pieceWriter } from './writer.ts';
 
 /** What downloads are done with. */
 export interface Downloader {
@@ -125,11 +126,19 @@ async function fetchAll(
         response = await ask();
       }
       if (!continues(response, at, file)) await restart();
-      for await (const piece of piecesOf(response, timeoutMs)) {
-        if (at + piece.length > file.size) throw unexpected(response, file, 'it is longer');
-        await writeAt(handle, piece, at);
-        at += piece.length;
-        onBytes(at);
+      let received = at;
+      const writer = pieceWriter(handle, at, position => {
+        at = position;
+        onBytes(position);
+      });
+      try {
+        for await (const piece of piecesOf(response, timeoutMs)) {
+          received += piece.length;
+          if (received > file.size) throw unexpected(response, file, 'it is longer');
+          await writer.push(piece);
+        }
+      } finally {
+        await writer.settle();
       }
       // A connection that ends in order but too early is like one that breaks.
       if (at < file.size) throw Object.assign(new Error('the answer ended early'), { code: 'ECONNRESET' });
@@ -167,14 +176,6 @@ function unexpected({ url, body }: HubResponse, { path, size }: RemoteFile, what
     `what ${url.host} sends as ${path} is not the file of ${size} bytes that was announced: ${what}`,
     'Try again later; if it stays so, a proxy or a mirror (HF_ENDPOINT) changes files on the way.',
   );
-}
-
-async function writeAt(handle: FileHandle, piece: Buffer, position: number): Promise<void> {
-  // A write may be short; the next one then reports the cause.
-  for (let at = 0; at < piece.length; ) {
-    const { bytesWritten } = await handle.write(piece, at, piece.length - at, position + at);
-    at += bytesWritten;
-  }
 }
 
 /** Why the content on disk is not the announced one; undefined when it is. */
