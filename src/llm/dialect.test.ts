@@ -110,6 +110,16 @@ describe('structured output', () => {
     expect(formats()).toEqual(['json_schema', 'json_schema']);
   });
 
+  it('is kept when the server fails', async () => {
+    const model = await open((response, received, n) =>
+      n === 0
+        ? refuse('Internal error: unexpected end of JSON input', 500)(response, received, n)
+        : say(response, json),
+    );
+    await model.complete(request);
+    expect(formats()).toEqual(['json_schema', 'json_schema']);
+  });
+
   it('leaves out a parameter for all requests that were refused for it together', async () => {
     const model = await open(
       together(3, (response, received, n) =>

@@ -13,6 +13,8 @@ const FORMATS = ['json_schema', 'json_object', 'text'] as const;
 export type AnswerFormat = (typeof FORMATS)[number];
 
 const aboutFormat = /response_format|json|schema|grammar|guided|structured/i;
+/** A server that fails for another reason may well speak of JSON, and is only asked again. */
+const aboutSchema = /response_format|json_schema|grammar|guided|structured/i;
 
 /** One request as it is sent, with what it relied on. */
 export interface Sent {
@@ -58,7 +60,8 @@ export function createDialect(model: string, maxTokens: number): Dialect {
         return true;
       }
       // Some servers fail on a schema that they cannot make a grammar of, and some refuse it without a word about it.
-      const named = (refused || status === 500 || status === 501) && aboutFormat.test(`${param ?? ''} ${message}`);
+      const failed = status === 500 || status === 501;
+      const named = (refused && aboutFormat.test(`${param ?? ''} ${message}`)) || (failed && aboutSchema.test(message));
       if (sent.format === 'text' || !(named || (refused && !taken.has(sent.format)))) return false;
       const next = FORMATS.indexOf(sent.format) + 1;
       // Requests that were under way together are refused together; the second of them steps no further down.

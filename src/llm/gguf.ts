@@ -108,7 +108,7 @@ async function openModel(library: LlamaLibrary, { path, threads, contextSize = 8
       build: 'never',
       skipDownload: true,
       logLevel: 'error',
-      // The first complaint says what is wrong, those after it only that something was.
+      // The first complaint says what is wrong, those after it only that something was. It may come after the error.
       logger: (_, message) => {
         complaint ||= message;
       },
