@@ -55,6 +55,7 @@ async function locate(nodes: Node[], stored: Stored[], names: string[], outputs:
 
 const W = 'a.b.0.fc.weight';
 const B = 'a.b.0.fc.bias';
+const OTHER = 'a.b.1.fc.weight';
 const turned = { name: 'w', transposed: true };
 
 test.each<[string, Node[], Stored[], object]>([
@@ -201,22 +202,53 @@ test('a table that was looked up in advance is known by the value it became, als
   });
 });
 
-test('the factor of the logits is found where its exponential was stored', async () => {
-  const nodes: Node[] = [['Mul', '', ['dots', 'factor'], 'logits_per_text']];
-  expect(await locate(nodes, [['factor', []]], ['logit_scale'])).toEqual({ logitFactor: 'factor' });
+test.each<[string, Node[], string[], object]>([
+  ['by its name', [], ['logit_scale'], { logit_scale: { name: 'logit_scale' } }],
+  [
+    'as what is raised to an exponential',
+    [
+      ['Exp', '', ['s'], 'e'],
+      ['Cast', '', ['e'], 'c'],
+      ['Mul', '', ['dots', 'c'], 'logits_per_text'],
+    ],
+    ['s'],
+    { logit_scale: { name: 's', squeezed: true } },
+  ],
+  [
+    'as a stored exponential',
+    [
+      ['Mul', '', ['e', 'dots'], 'y'],
+      ['Transpose', '', ['y'], 'logits_per_image'],
+    ],
+    ['e'],
+    { logit_scale: { name: 'e', squeezed: true }, logitFactor: 'e' },
+  ],
+  ['nowhere', [['Mul', '', ['dots', 'other dots'], 'logits_per_text']], [], {}],
+])('the scale of the logits is found %s', async (_, nodes, stored, places) => {
+  const tensors = stored.map((name): Stored => [name, [1]]);
+  expect(await locate(nodes, tensors, ['logit_scale'])).toEqual(places);
+});
+
+test("SigLIP's scale and bias are found together", async () => {
+  const nodes: Node[] = [
+    ['Exp', '', ['s'], 'e'],
+    ['Mul', '', ['dots', 'e'], 'y'],
+    ['Add', '', ['y', 'b'], 'logits_per_text'],
+    ['Transpose', '', ['logits_per_text'], 'logits_per_image'],
+  ];
   expect(
     await locate(
       nodes,
       [
-        ['factor', []],
-        ['logit_scale', []],
+        ['s', [1]],
+        ['b', [1]],
       ],
-      ['logit_scale'],
+      ['logit_scale', 'logit_bias'],
     ),
   ).toEqual({
-    logit_scale: { name: 'logit_scale' },
+    logit_scale: { name: 's' },
+    logit_bias: { name: 'b' },
   });
-  expect(await locate(nodes, [['factor', [4]]], ['logit_scale'])).toEqual({});
 });
 
 const twice: Node[] = [
@@ -247,7 +279,7 @@ test.each<[string, Node[], Stored[], string]>([
       ['w', [2, 3]],
       [B, [3]],
     ],
-    `says of the matrix at node '/a/b.1/fc/MatMul' that it is ${W} and a.b.1.fc.weight`,
+    `says of the matrix at node '/a/b.1/fc/MatMul' that it is ${W} and ${OTHER}`,
   ],
   [
     'a matrix that nothing is said of',
@@ -270,7 +302,7 @@ test.each<[string, Node[], Stored[], string]>([
     'holds the weight c\uFFFDd.weight, which',
   ],
 ])('%s is one clear line', async (_, nodes, stored, message) => {
-  const error: unknown = await locate(nodes, stored, [W, B]).catch((thrown: unknown) => thrown);
+  const error: unknown = await locate(nodes, stored, [W, B, OTHER]).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(S3aError);
   expect((error as S3aError).code).toBe('WEIGHTS');
   expect((error as S3aError).message).toContain(message);

@@ -7,7 +7,7 @@ import { someWeights, type WeightSource } from '../source.ts';
 export interface OnnxWeights {
   /** Our names, and where those that the file has lie in it. */
   readonly places: ReadonlyMap<string, WeightSource>;
-  /** The factor of the logits, where it was stored as exp(logit_scale). */
+  /** The tensor of `logit_scale`, where its exponential was stored. */
   readonly logitFactor: string | undefined;
 }
 
@@ -69,6 +69,15 @@ export function locateWeights(file: OnnxFile, names: readonly string[]): OnnxWei
     const place = places.get(name) ?? byName(graph, name);
     if (place) places.set(name, place);
   }
+  const { scale, bias } = logitsOf(graph);
+  const single = graph.known.has('logit_bias') ? {} : { squeezed: true };
+  let logitFactor: string | undefined;
+  if (scale && graph.known.has('logit_scale') && !places.has('logit_scale')) {
+    if (scale.isExponential) logitFactor = scale.name;
+    places.set('logit_scale', { name: scale.name, ...single });
+  }
+  if (bias !== undefined && graph.known.has('logit_bias') && !places.has('logit_bias'))
+    places.set('logit_bias', { name: bias });
   const used = new Set([...places.values()].map(place => place.name));
   for (const name of file.names) {
     const plain = withoutSuffix(name);
@@ -81,7 +90,7 @@ export function locateWeights(file: OnnxFile, names: readonly string[]): OnnxWei
       'Its configuration describes another model, or it was exported in a way that is not known.',
     );
   }
-  return { places, logitFactor: places.has('logit_scale') ? undefined : logitFactor(graph) };
+  return { places, logitFactor };
 }
 
 /** The operands of a node that multiplies with a matrix. */
@@ -133,7 +142,9 @@ function moduleOf(graph: Graph, node: OnnxNode, linear: Linear, chain: readonly 
   const beside = bias?.endsWith('.bias') ? `${bias.slice(0, -'.bias'.length)}.weight` : undefined;
   const path = node.name.startsWith('/') ? node.name.split('/').slice(1, -1).join('.') : '';
   const scope = path === '' ? undefined : `${path}.weight`;
-  const said = new Set([own, beside, scope].filter(name => name !== undefined));
+  const said = new Set([own, beside].filter(name => name !== undefined));
+  // Nodes of a layer may carry the name of the module around it, which has no matrix of its own.
+  if (scope !== undefined && (said.size === 0 || graph.known.has(scope))) said.add(scope);
   if (said.size === 0 && graph.file.outputs.includes(result)) {
     if (result === 'image_embeds') return 'visual_projection.weight';
     if (result === 'text_embeds') return 'text_projection.weight';
@@ -194,12 +205,30 @@ function withoutSuffix(name: string): string {
   return name.replace(/_quantized$/, '');
 }
 
-/** The stored number that the logits are multiplied by. */
-function logitFactor({ file, producers }: Graph): string | undefined {
-  for (const output of ['logits_per_text', 'logits_per_image']) {
-    const node = producers.get(output);
-    const factor = node?.type === 'Mul' ? node.inputs.find(name => file.has(name)) : undefined;
-    if (factor !== undefined && file.info(factor).shape.every(n => n === 1)) return factor;
+interface Logits {
+  readonly scale?: { readonly name: string; readonly isExponential: boolean };
+  readonly bias?: string;
+}
+
+/** What makes logits of similarities: they are multiplied by exp(logit_scale), of SigLIP the logit_bias is added. */
+function logitsOf(graph: Graph): Logits {
+  const { file, producers } = graph;
+  const stored = (value: string): string | undefined => {
+    const name = chainOf(graph, value).at(-1)?.value;
+    return name !== undefined && file.has(name) && file.info(name).shape.every(n => n === 1) ? name : undefined;
+  };
+  let node = producers.get('logits_per_text') ?? producers.get('logits_per_image');
+  if (node?.type === 'Transpose') node = producers.get(node.inputs[0]);
+  const bias = node?.type === 'Add' ? node.inputs.map(stored).find(name => name !== undefined) : undefined;
+  if (node && bias !== undefined)
+    node = node.inputs.map(name => producers.get(name)).find(made => made?.type === 'Mul');
+  if (node?.type !== 'Mul') return {};
+  for (const value of node.inputs) {
+    const exponential = stored(value);
+    if (exponential !== undefined) return { scale: { name: exponential, isExponential: true }, bias };
+    const maker = producers.get(chainOf(graph, value).at(-1)?.value ?? '');
+    const scale = maker?.type === 'Exp' ? stored(maker.inputs[0]) : undefined;
+    if (scale !== undefined) return { scale: { name: scale, isExponential: false }, bias };
   }
-  return undefined;
+  return {};
 }

@@ -16,6 +16,8 @@ import type { ModelFormat, WeightSource } from '../source.ts';
 import { onnxPlace } from './onnx-files.ts';
 import { locateWeights } from './onnx-weights.ts';
 
+const PREFIXES = ['vision_model.', 'text_model.'];
+
 /** What nearly every trained CLIP ends with, because training clips it there. */
 const LOGIT_SCALE = Math.log(100);
 
@@ -28,7 +30,6 @@ export const onnxFormat: ModelFormat = {
     if (!found) return undefined;
     const at = (name: string): string => join(found.folder, name);
     const config = parseClipConfig(await readJson(at('config.json')), at('config.json'));
-    // A sigmoid's scale and bias cannot be guessed.
     const isSigmoid = config.model_type === 'siglip';
     const { map, notes, files } = await mapOf(found.paths, config);
     const tokenizer = isSigmoid
@@ -48,7 +49,7 @@ export const onnxFormat: ModelFormat = {
       tokenizerPlace: tokenizer.tokenizerPlace,
       identity: [at('config.json'), ...own, ...found.paths, ...files],
       notes: [...tokenizer.notes, ...notes],
-      openWeights: () => openMapped(found.paths, map, isSigmoid ? undefined : 'logit_scale'),
+      openWeights: () => openMapped(found.paths, map),
       locate: name => ({ ...map.get(name)?.source, name }),
       // What the files have beside weights are numbers of the graphs; `locateWeights` refuses weights that are left over.
       isExtra: () => false,
@@ -60,7 +61,7 @@ export const onnxFormat: ModelFormat = {
 interface Mapped {
   readonly file: number;
   readonly source: WeightSource;
-  readonly of?: 'logarithm';
+  readonly of: 'logarithm' | undefined;
 }
 
 /** Where everything lies, what there is to say about it, and the files beside the ONNX files. */
@@ -78,10 +79,14 @@ async function mapOf(
   for (const [index, path] of paths.entries()) {
     const file = await openOnnxFile(path);
     try {
-      const { places, logitFactor } = locateWeights(file, sets[index]);
-      for (const [name, source] of places) map.set(name, { file: index, source });
-      if (logitFactor !== undefined)
-        map.set('logit_scale', { file: index, source: { name: logitFactor, squeezed: true }, of: 'logarithm' });
+      const theirs = paths.length === 1 ? sets[index] : namesIn(file, PREFIXES[index], sets[index]);
+      const { places, logitFactor } = locateWeights(file, theirs);
+      for (const [i, name] of sets[index].entries()) {
+        const source = places.get(theirs[i]);
+        if (!source) continue;
+        const of = name === 'logit_scale' && source.name === logitFactor ? 'logarithm' : undefined;
+        map.set(name, { file: index, source, of });
+      }
       files.push(...file.externalFiles);
       if ([...places.values()].some(({ name }) => file.isQuantised(name))) quantised.push(path);
     } finally {
@@ -93,7 +98,14 @@ async function mapOf(
       `${quantised.join(' and ')} ${quantised.length > 1 ? 'have' : 'has'} weights of 8 bits: the floats that they stand for are near those of the model, not equal to them.`,
     );
   }
-  if (!map.has('logit_scale') && config.model_type !== 'siglip') {
+  if (!map.has('logit_scale')) {
+    if (config.model_type === 'siglip') {
+      throw new S3aError(
+        'WEIGHTS',
+        `${paths.join(' and ')} have no logit_scale and logit_bias, which a SigLIP needs`,
+        'Put model.onnx beside them, which has both towers and these.',
+      );
+    }
     notes.push(
       'The ONNX files have no logit_scale; similarities are multiplied by 100, as in nearly all trained CLIPs.',
     );
@@ -101,19 +113,18 @@ async function mapOf(
   return { map, notes, files };
 }
 
+/** The names as a file has them that was exported from the tower alone, inside which its own name is not said. */
+function namesIn(file: OnnxFile, prefix: string, names: readonly string[]): readonly string[] {
+  if (file.names.some(name => name.startsWith(prefix))) return names;
+  return names.map(name => (name.startsWith(prefix) ? name.slice(prefix.length) : name));
+}
+
 function nameOf({ name }: Parameter): string {
   return name;
 }
 
-/**
- * The files as one with our names.
- * @param assumed the scale of the logits, where it may be missing: then it is ln 100
- */
-async function openMapped(
-  paths: readonly string[],
-  map: ReadonlyMap<string, Mapped>,
-  assumed: 'logit_scale' | undefined,
-): Promise<TensorFile> {
+/** The files as one with our names; a scale of the logits that they lack is ln 100. */
+async function openMapped(paths: readonly string[], map: ReadonlyMap<string, Mapped>): Promise<TensorFile> {
   const path = paths.join(' and ');
   const files: OnnxFile[] = [];
   const close = async (): Promise<void> => {
@@ -130,10 +141,10 @@ async function openMapped(
     if (!mapped) throw new S3aError('WEIGHTS', `${path} lacks the weight ${name}`);
     return { file: files[mapped.file], stored: mapped.source.name, how: mapped.of };
   };
-  const isAssumed = (name: string): boolean => name === assumed && !map.has(name);
+  const isAssumed = (name: string): boolean => name === 'logit_scale' && !map.has(name);
   return {
     path,
-    names: [...map.keys(), ...(assumed === undefined || map.has(assumed) ? [] : [assumed])],
+    names: [...new Set([...map.keys(), 'logit_scale'])],
     has: name => map.has(name) || isAssumed(name),
     info: name => {
       if (isAssumed(name)) return { dtype: 'F32', shape: [] };
