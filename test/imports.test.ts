@@ -59,7 +59,7 @@ function roomOf(path: string): string {
 
 /** `from '…'`, `import '…'` and `import('…')` of relative paths, types included. */
 function relativeImports(text: string): string[] {
-  return [...text.matchAll(/\b(?:from|import)\s*\(?\s*['"](\.[^'"]*)['"]/g)].map(([, specifier]) => specifier);
+  return [...text.matchAll(/\b(?:from\s+|import\s*\(?\s*)['"](\.[^'"]*)['"]/g)].map(([, specifier]) => specifier);
 }
 
 it('src keeps the order of its rooms', () => {

@@ -7,12 +7,11 @@ import { TEMPLATES } from '../clip/prototypes.ts';
 import { type ConfigInput, parseConfig } from '../config/schema.ts';
 import { takeRows } from '../discover/row-pass.ts';
 import { S3aError } from '../errors.ts';
-import { hashFile, hashJson } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32 } from '../io/npy.ts';
 import { loadVocabulary } from '../vocab/vocabulary.ts';
 import type { RunHooks } from './events.ts';
-import { openModel } from './model.ts';
+import { hashOfModel, openModel } from './model.ts';
 import { sharedPrototypes } from './prototypes.ts';
 
 export interface Chooser {
@@ -45,7 +44,7 @@ export async function openChooser(place: string, options: ChooserOptions, hooks:
     const { names } = await loadVocabulary(vocab);
     const { rows } = await sharedPrototypes(clip, names, {
       ...{ templates, device, threads, embedBatch },
-      model: hashJson(await Promise.all(clip.checkpoint.identity.map(hashFile))),
+      model: await hashOfModel(clip),
       onProgress(done, total) {
         hooks.signal?.throwIfAborted();
         hooks.onEvent?.({ type: 'progress', stage: 'prototypes', done, total });

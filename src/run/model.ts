@@ -1,6 +1,7 @@
 /** The model of a run: found on this disk or downloaded, with its progress and its notes told. */
 import { type Clip, loadClip } from '../clip/clip.ts';
 import type { Config } from '../config/schema.ts';
+import { hashFile, hashJson } from '../io/hash.ts';
 import type { RunHooks } from './events.ts';
 
 export type ModelSettings = Pick<Config, 'model'> &
@@ -23,4 +24,10 @@ export async function openModel(
   });
   for (const note of clip.checkpoint.notes) onEvent?.({ type: 'note', message: note });
   return clip;
+}
+
+/** Identifies a model: the bytes of its files, and what they were understood as. */
+export async function hashOfModel({ checkpoint }: Clip): Promise<string> {
+  const { identity, config, preprocess } = checkpoint;
+  return hashJson({ files: await Promise.all(identity.map(hashFile)), config, preprocess });
 }

@@ -6,12 +6,12 @@ import type { Clip } from '../clip/clip.ts';
 import { type Config, parseConfig } from '../config/schema.ts';
 import { S3aError } from '../errors.ts';
 import { isTemporary, removeTemporaries, writeAtomic } from '../io/atomic-write.ts';
-import { hashFile, hashJson } from '../io/hash.ts';
+import { hashJson } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import { isBrought } from './brought.ts';
 import type { RunHooks, StageName } from './events.ts';
 import { type Manifest, newManifest, readManifest, writeManifest } from './manifest.ts';
-import { openModel } from './model.ts';
+import { hashOfModel, openModel } from './model.ts';
 
 /** What a stage reports about itself, kept in the manifest. */
 export type StageInfo = Record<string, unknown>;
@@ -108,9 +108,7 @@ export class Run {
 
   /** Identifies the model's weights, configuration and preprocessing; large files are hashed once. */
   modelHash(): Promise<string> {
-    this.#modelHash ??= this.clip().then(async ({ checkpoint }) => {
-      return hashJson(await Promise.all(checkpoint.identity.map(hashFile)));
-    });
+    this.#modelHash ??= this.clip().then(hashOfModel);
     return this.#modelHash;
   }
 
