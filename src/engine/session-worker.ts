@@ -77,11 +77,18 @@ async function answer(request: WorkerRequest): Promise<WorkerReply['value']> {
   if (request.kind === 'run') return run(request.data);
   if (request.kind === 'set') {
     // What arrives is this thread's own, so it takes the place of the slot's array and large weights are never
-    // held twice; memory that is shared stays the caller's and is copied.
+    // held twice; memory that is shared stays the caller's and is copied. So is an array that came under several names (a
+    // student and a teacher that start alike): it arrives as one, and each state needs memory of its own.
+    const taken = new Set<ArrayBufferLike>();
     for (const { name, dtype, shape } of inputs) {
       const data = request.data[name];
-      if (data?.buffer instanceof ArrayBuffer) current.set(name, { data, tensor: tensorOf(dtype, data, shape) });
-      else if (data) (current.get(name)!.data as Float32Array).set(data as Float32Array);
+      if (!data) continue;
+      if (data.buffer instanceof ArrayBuffer && !taken.has(data.buffer)) {
+        taken.add(data.buffer);
+        current.set(name, { data, tensor: tensorOf(dtype, data, shape) });
+      } else {
+        (current.get(name)!.data as Float32Array).set(data as Float32Array);
+      }
     }
     return undefined;
   }

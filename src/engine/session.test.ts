@@ -106,6 +106,16 @@ describe('a session', () => {
     await session.dispose();
   });
 
+  it('gives two states that are set from one array memory of their own', async () => {
+    const [a, b] = [e.state('a', [2]), e.state('b', [2])];
+    const session = await e.compile(e.program({ a: e.add(a, 1), b: e.add(b, 10) }));
+    const start = new Float32Array(2);
+    await session.setState({ a: start, b: start });
+    for (let i = 0; i < 3; i++) await session.run({});
+    expect(await session.getState()).toEqual({ a: Float32Array.of(3, 3), b: Float32Array.of(30, 30) });
+    await session.dispose();
+  });
+
   it('exchanges two states in one run', async () => {
     const a = e.state('a', [1]);
     const b = e.state('b', [1]);
