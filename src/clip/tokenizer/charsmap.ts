@@ -1,10 +1,7 @@
 /** sentencepiece's normalisation: rewriting by a compiled table of prefixes, then one space between words. */
 
-/** Rewrites a text by sentencepiece's `precompiled_charsmap`. */
-export type Charsmap = (text: string) => Rewritten[];
-
-/** A stretch of the text after its rule; spaces are collapsed by stretch. */
-type Rewritten = string;
+/** Rewrites a text by sentencepiece's `precompiled_charsmap`: the text in stretches, each as its rule leaves it. */
+export type Charsmap = (text: string) => string[];
 
 /** The space of pieces, U+2581. */
 export const SPACE = '▁';
@@ -28,7 +25,7 @@ export function readCharsmap(bytes: Uint8Array): Charsmap | undefined {
   };
   return text => {
     const input = Buffer.from(text);
-    const out: Rewritten[] = [];
+    const out: string[] = [];
     for (let at = 0; at < input.length; ) {
       const rule = longestRule(units, input, at);
       const length = rule ? rule.length : characterLength(input[at]);
