@@ -125,14 +125,6 @@ def save_transformers(model, tokenizer, form, folder):
     return model.float(), processor
 
 
-def save_onnx(model, form, folder):
-    """The two towers as transformers.js keeps them, exported as its conversion script does."""
-    import sys
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "goldens"))
-    from onnx_clip import export_towers
-    export_towers(model, folder / "onnx", {"onnx": "float32", "onnx-float16": "float16", "onnx-int8": "int8"}[form])
-
-
 def of_open_clip(name):
     torch.manual_seed(0)
     return disturb(open_clip.create_model(name, pretrained=None))
@@ -175,7 +167,8 @@ def record(case, folder, photos):
         model, tokenizer = of_transformers(name)
         model, processor = save_transformers(model, tokenizer, form, model_folder)
         if form.startswith("onnx"):
-            save_onnx(model, form, model_folder)
+            from onnx_export import export_towers
+            export_towers(model, form, model_folder / "onnx")
         if form == "onnx-float16":
             model = model.half().float()
         length = model.config.text_config.max_position_embeddings
@@ -210,6 +203,8 @@ def record(case, folder, photos):
             out["logits"] = model.logit_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(out["text"], dim=-1).T
             if bias is not None:
                 out["bias"] = bias.reshape(1)
+        # Photographs once an architecture: the other formats hold the same model.
+        photos = photos if form in ("safetensors", "torchscript") else None
         files = sorted(p.name for p in photos.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")) if photos else []
         if files:
             out["photos"] = torch.cat([image_of(to_pixels(Image.open(photos / f).convert("RGB"))[None]) for f in files])
