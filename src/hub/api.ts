@@ -112,10 +112,10 @@ export function createHubApi(client: HttpClient, { endpoint, etagTimeoutMs }: Hu
 
 /** Throws StatusError for an answer that is neither a success nor, where that is enough, a redirect. */
 export function expectSuccess(response: HubResponse, redirect = false): void {
-  const { status, headers } = response;
+  const { status, headers, url } = response;
   if ((status >= 200 && status < 300) || (redirect && status >= 300 && status < 400)) return;
   drop(response);
-  throw new StatusError(status, first(headers['x-error-code']) ?? '', retryAfter(headers['retry-after']));
+  throw new StatusError(status, url.host, first(headers['x-error-code']) ?? '', retryAfter(headers['retry-after']));
 }
 
 function retryAfter(value: string | undefined): number | undefined {

@@ -88,6 +88,20 @@ test('a gated model whose list of files is public', async () => {
   });
 });
 
+test('a firewall that lets the hub through, but not the place of its files', async () => {
+  at.hub.intercept = ({ origin }, response) => {
+    if (origin !== 'cdn') return false;
+    response.writeHead(403).end('<html>Blocked by policy</html>');
+    return true;
+  };
+  const { host } = new URL(at.hub.cdn);
+  expect(await failure('acme/clip')).toMatchObject({
+    code: 'HUB_UNREACHABLE',
+    message: `${host}, where the files of acme/clip are, answers 403`,
+    hint: expect.stringMatching(`^Does a proxy or a firewall block ${host}\\? Without the hub: `),
+  });
+});
+
 test('a model of open_clip that cannot be had says which files it needs', async () => {
   await at.hub.close();
   const error: unknown = await resolveModel('ViT-B-32', {

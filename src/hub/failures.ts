@@ -9,15 +9,18 @@ import { ProxyError } from './proxy.ts';
 /** An answer with a status that is no success. */
 export class StatusError extends Error {
   readonly status: number;
+  /** Who answered. */
+  readonly host: string;
   /** The hub's own reason, such as `GatedRepo`; empty when it gives none. */
   readonly reason: string;
   /** How long the server asks to wait, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 
-  constructor(status: number, reason: string, retryAfterMs?: number) {
+  constructor(status: number, host: string, reason: string, retryAfterMs?: number) {
     super(`status ${status}${reason ? ` (${shown(reason)})` : ''}`);
     this.name = 'StatusError';
     this.status = status;
+    this.host = host;
     this.reason = reason;
     this.retryAfterMs = retryAfterMs;
   }
@@ -105,12 +108,16 @@ export function explain(error: unknown, subject: Subject): S3aError {
 }
 
 function explainStatus(
-  { status, reason }: StatusError,
+  { status, reason, host }: StatusError,
   subject: Subject,
   fail: (code: string, message: string, hint: string) => S3aError,
 ): S3aError {
   const { endpoint, repo, revision, file, hasToken } = subject;
   const page = `${endpoint}/${repo}`;
+  if (host !== new URL(endpoint).host && reason === '' && status < 500 && status !== 429) {
+    const hint = `Does a proxy or a firewall block ${host}? ${byHand(subject)}`;
+    return fail('HUB_UNREACHABLE', `${host}, where the files of ${repo} are, answers ${status}`, hint);
+  }
   if (reason === 'RevisionNotFound') {
     return fail('MODEL', `${repo} has no revision ${shown(revision)}`, `Its branches and tags are listed at ${page}.`);
   }

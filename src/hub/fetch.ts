@@ -26,8 +26,6 @@ export interface Session extends Downloader {
   readonly onProgress?: (progress: DownloadProgress) => void;
   /** Told in one sentence when a cached copy is used because the hub does not answer. */
   readonly onWarning?: (message: string) => void;
-  /** Looks at the configs in the folder before the weights are downloaded; what it throws ends the download. */
-  readonly beforeWeights?: (folder: string) => Promise<void>;
 }
 
 /** A repository that is worked on. */

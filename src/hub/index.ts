@@ -26,8 +26,6 @@ export interface ResolveOptions {
   readonly onProgress?: (progress: DownloadProgress) => void;
   /** Told in one sentence when a cached copy is used because the hub does not answer. */
   readonly onWarning?: (message: string) => void;
-  /** Looks at the configs in the folder before the weights are downloaded; what it throws ends the download. */
-  readonly beforeWeights?: (folder: string) => Promise<void>;
   readonly signal?: AbortSignal;
   readonly env?: Environment;
   readonly patience?: Patience;
@@ -103,9 +101,9 @@ function named(spec: string, { env }: ResolveOptions): RepoName {
 async function fromHub(name: RepoName, options: ResolveOptions, openClip: boolean): Promise<ModelPlace> {
   const settings = hubSettings(options.env);
   const client = createHttpClient(settings);
-  const { patience = PATIENCE, signal, onProgress, onWarning, beforeWeights } = options;
+  const { patience = PATIENCE, signal, onProgress, onWarning } = options;
   const api = createHubApi(client, settings);
-  const session = { settings, client, api, patience, signal, onProgress, onWarning, beforeWeights };
+  const session = { settings, client, api, patience, signal, onProgress, onWarning };
   try {
     const found = await obtain(session, name, openClip ? { layout: 'open_clip' } : {});
     const { folder, commit, weights, tokenizer } = found;

@@ -21,12 +21,14 @@ export interface Look {
   readonly tokenizer: string | undefined;
   /** Whether the configs are those of CLIP or SigLIP; undefined when there are none. */
   readonly isClip: boolean | undefined;
+  /** Of config.json. */
+  readonly modelType: string | undefined;
   /** What is missing, when no form is whole; a file's name where it is known. */
   readonly missing: string;
 }
 
 const CONFIG_LIMIT = 16 << 20;
-const MODEL_TYPES = new Set(['clip', 'siglip', 'siglip2']);
+const MODEL_TYPES = new Set(['clip', 'siglip']);
 
 /** Reads JSON files of a folder; throws what `readJson` throws. */
 export function jsonReader(folder: string): ReadJson {
@@ -44,7 +46,13 @@ export async function lookAt(folder: string, { file }: { file?: string }, { layo
   const hasTokenizer = tokenizerAmong(names).length > 0;
   const noConfig = configs?.modelType === undefined && !configs?.hasOpenClip;
   const isClip = noConfig ? undefined : configs.hasOpenClip || MODEL_TYPES.has(configs.modelType ?? '');
-  const look = { hasTokenizer, tokenizer: hasTokenizer ? undefined : configs?.tokenizer, isClip, weights: undefined };
+  const look = {
+    hasTokenizer,
+    tokenizer: hasTokenizer ? undefined : configs?.tokenizer,
+    isClip,
+    modelType: configs?.modelType,
+    weights: undefined,
+  };
   if (file !== undefined) {
     return names.has(file) ? { ...look, weights: oneFile(file, names), missing: '' } : { ...look, missing: file };
   }

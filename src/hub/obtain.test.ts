@@ -137,14 +137,12 @@ describe('files', () => {
     expect(await namesIn(place.folder)).not.toContain('model.safetensors');
   });
 
-  test('the configs can be refused before the weights come', async () => {
-    const refused = get('acme/clip', {
-      beforeWeights: async folder => {
-        expect(await namesIn(folder)).toContain('config.json');
-        throw new Error('not this one');
-      },
+  test('a model of another kind is refused before its weights come', async () => {
+    at.hub.repos.set('acme/clip', { files: { ...clip, 'config.json': Buffer.from('{"model_type": "bert"}') }, commit });
+    expect(await failure('acme/clip')).toMatchObject({
+      code: 'MODEL',
+      message: 'acme/clip is no CLIP or SigLIP: the model_type of its config.json is bert',
     });
-    await expect(refused).rejects.toThrow();
     expect(at.hub.requests.filter(({ path }) => path.includes('model.safetensors'))).toEqual([]);
   });
 
@@ -284,6 +282,21 @@ describe('cache', () => {
     at.hub.requests.length = 0;
     expect((await get('acme/clip')).weights).toBe('pytorch_model.bin');
     expect(at.hub.requests.filter(({ origin }) => origin === 'cdn')).toEqual([]);
+  });
+
+  test('ONNX files of 8 bits that are there do not stand in for the weights', async () => {
+    const coarse = {
+      'onnx/vision_model_quantized.onnx': Buffer.alloc(9),
+      'onnx/text_model_quantized.onnx': Buffer.alloc(8),
+    };
+    const { 'model.safetensors': _, 'pytorch_model.bin': __, ...small } = clip;
+    at.hub.repos.set('acme/clip', { files: { ...small, ...coarse }, commit });
+    const { folder } = await get('acme/clip');
+    at.hub.repos.set('acme/clip', { files: { ...clip, ...coarse }, commit });
+    expect((await get(`acme/clip@${commit}`)).weights).toBe('model.safetensors');
+    await rm(join(folder, 'model.safetensors'));
+    // Without a network they are better than nothing.
+    expect((await get('acme/clip', { env: { ...at.env, HF_HUB_OFFLINE: '1' } })).weights).toBe(undefined);
   });
 
   test('a broken link, a blob that lost its end, and a missing small file are mended', async () => {

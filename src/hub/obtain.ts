@@ -5,7 +5,7 @@ import { readConfigs, smallAmong, tokenizerAmong, type Weights, weightsAmong } f
 import { byHand, explain, isOfTheDisk, leavesCache } from './failures.ts';
 import { type Files, fetchFiles, fetchWeights, listFiles, type Opened, type Session, subject } from './fetch.ts';
 import { jsonReader, type Look, lookAt, oneFile, type Wanted } from './look.ts';
-import { isCommit, isRepoName, type RepoName } from './names.ts';
+import { isCommit, isRepoName, type RepoName, shown } from './names.ts';
 import { patiently } from './retry.ts';
 
 /** A model of the hub on this disk. */
@@ -25,8 +25,8 @@ const MAX_SMALL = 128 << 20;
  *
  * Without a network, or when the hub fails, a complete copy of the revision in the cache is used.
  *
- * Throws S3aError MODEL, HUB_UNREACHABLE, HUB_AUTH, HUB_RATE, HUB_ANSWER, HUB_OFFLINE or WRITE, what `beforeWeights` throws,
- * and the signal's reason.
+ * Throws S3aError MODEL, HUB_UNREACHABLE, HUB_AUTH, HUB_RATE, HUB_ANSWER, HUB_OFFLINE or WRITE, and the
+ * signal's reason.
  */
 export async function obtain(session: Session, name: RepoName, wanted: Wanted = {}): Promise<Obtained> {
   const opened = { session, name, wanted, cache: repoCache(session.settings, name.repo) };
@@ -35,10 +35,9 @@ export async function obtain(session: Session, name: RepoName, wanted: Wanted = 
     if (commit !== undefined && look?.weights) return obtained(opened, commit, look, look.weights);
     throw offline(opened, look);
   }
-  // A commit never changes; without a tokenizer it is unknown whether there is one to fetch.
-  if (commit === name.revision && look?.weights && look.hasTokenizer) {
-    return obtained(opened, commit, look, look.weights);
-  }
+  // A commit never changes; without a tokenizer, or with a coarser form alone, it is unknown what else there is.
+  const kept = look && asGoodAsAny(look);
+  if (commit === name.revision && kept && look.hasTokenizer) return obtained(opened, commit, look, kept);
   try {
     return await online(opened, look?.weights !== undefined);
   } catch (error) {
@@ -49,6 +48,11 @@ export async function obtain(session: Session, name: RepoName, wanted: Wanted = 
     session.onWarning?.(`${failure.message}; using the copy of ${name.repo} in the cache`);
     return obtained(opened, commit, look, look.weights);
   }
+}
+
+/** The weights that are here, unless another form may be more exact: ONNX files may be of 8 or 16 bits. */
+function asGoodAsAny({ weights }: Look): Weights | undefined {
+  return weights?.layout === 'onnx' ? undefined : weights;
 }
 
 /** What the cache holds of a revision, as far as it is known what that was. */
@@ -86,11 +90,17 @@ async function online(opened: Opened, spare: boolean): Promise<Obtained> {
   if (!spare) await cache.remember(name.revision, commit);
   await fetchSmall(opened, commit, files, smallAmong(files));
   await tagCache(session.settings);
-  await session.beforeWeights?.(folder);
 
+  const look = await lookAt(folder, name, wanted);
+  if (look.isClip === false) {
+    throw new S3aError(
+      'MODEL',
+      `${name.repo} is no CLIP or SigLIP: the model_type of its config.json is ${shown(look.modelType ?? '')}`,
+      'Needed is clip or siglip, which SigLIP 2 of a fixed resolution is, too; s3a models lists some.',
+    );
+  }
   // What is here already is used before another form of the same weights is downloaded.
-  let { weights } = await lookAt(folder, name, wanted);
-  weights ??= await choose(opened, commit, files);
+  const weights = asGoodAsAny(look) ?? (await choose(opened, commit, files));
   await fetchWeights(opened, commit, files, weights.files);
   await cache.remember(name.revision, commit);
   return obtained(opened, commit, await lookAt(folder, name, wanted), weights);
