@@ -1,4 +1,5 @@
-"""Records test/goldens/onnx-clip: a tiny random CLIPModel of transformers, exported to ONNX in the ways that people have it.
+"""Records test/goldens/onnx-clip: a tiny random CLIPModel and SiglipModel of transformers, exported to ONNX in the ways that
+people have them.
 
 The exports follow optimum (inputs, outputs, free axes) with PyTorch's TorchScript exporter, and the conversion script of
 transformers.js (float16 with float32 inputs and outputs; 8 bits for each channel with reduced range, unsigned where there is a
@@ -29,10 +30,18 @@ from onnxruntime.quantization.registry import IntegerOpsRegistry
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from safetensors.torch import save, save_file
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+from transformers import SiglipConfig, SiglipModel
 
 goldens = Path(__file__).resolve().parents[2] / "test" / "goldens"
 out = goldens / "onnx-clip"
 TEXTS = ["a photo of a cat", "A Photo  of\tthe LARGE dog.", "itap of a bald eagle.", ""]
+
+
+def coarsen(which):
+    """Weights of few bits, so that the files are small; float16 still has to round the larger ones."""
+    for p in which.parameters():
+        p.copy_((p * 2**14).round() / 2**14)
+
 
 tok = AutoTokenizer.from_pretrained(goldens / "clip" / "gelu")
 torch.manual_seed(7)
@@ -55,8 +64,7 @@ with torch.no_grad():
             layer.self_attn.k_proj.bias.zero_()
         tower.encoder.layers[1].self_attn.v_proj.weight.copy_(tower.encoder.layers[0].self_attn.v_proj.weight)
     model.logit_scale.fill_(4.25)
-    for p in model.parameters():  # numbers of few bits, so that the files are small; float16 still has to round the larger ones
-        p.copy_((p * 2**14).round() / 2**14)
+    coarsen(model)
 
 
 def tower(kind, part):
@@ -95,6 +103,16 @@ def as_transformers_js(source, target, weights):
         op_types_to_quantize=set(IntegerOpsRegistry.keys()), extra_options=dict(EnableSubgraph=True, MatMulConstBOnly=True))
     quantizer.quantize_model()
     onnx.save(quantizer.model.model, target)
+
+
+def clean(path):
+    """The bytes of a file without what the exporter notes beside the graph: stack traces with paths, shapes of values."""
+    stripped = onnx.load(path, load_external_data=False)
+    for node in stripped.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    del stripped.graph.value_info[:]
+    return stripped.SerializeToString()
 
 
 def run(folder, suffix):
@@ -159,14 +177,7 @@ with tempfile.TemporaryDirectory() as scratch:
     for path in sorted(at.iterdir()):
         if path.name == "whole.onnx":
             continue
-        data = path.read_bytes()
-        if path.suffix == ".onnx":
-            clean = onnx.load(path, load_external_data=False)
-            for node in clean.graph.node:
-                node.doc_string = ""
-                del node.metadata_props[:]  # the exporter's stack traces, with paths
-            del clean.graph.value_info[:]
-            data = clean.SerializeToString()
+        data = clean(path) if path.suffix == ".onnx" else path.read_bytes()
         (out / "onnx" / f"{path.name}.gz").write_bytes(gzip.compress(data, 9, mtime=0))
 
     # The exports compute what transformers computes, or they would prove nothing.
@@ -182,7 +193,41 @@ with tempfile.TemporaryDirectory() as scratch:
 processor = json.loads((goldens / "clip" / "gelu" / "preprocessor_config.json").read_text())
 processor.update(crop_size={"height": 16, "width": 16}, size={"shortest_edge": 16})
 (out / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
-weights = save({name: p.detach().clone().contiguous() for name, p in model.named_parameters()}, {"format": "pt"})
-(out / "model.safetensors.gz").write_bytes(gzip.compress(weights, 9, mtime=0))
+
+
+def save_weights(which, folder):
+    weights = save({name: p.detach().float().contiguous() for name, p in which.named_parameters()}, {"format": "pt"})
+    (folder / "model.safetensors.gz").write_bytes(gzip.compress(weights, 9, mtime=0))
+
+
+save_weights(model, out)
 save_file({"pixels": pixels, **embed(model), **quantised}, out / "golden.safetensors")
 (out / "texts.json").write_text(json.dumps(TEXTS) + "\n")
+
+# SigLIP, whose exporter folds the scale and bias of the logits into tensors without names.
+base = json.loads((goldens / "clip" / "siglip" / "config.json").read_text())
+small = dict(hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2)
+siglip_config = SiglipConfig(text_config={**base["text_config"], **small, "projection_size": 8},
+                             vision_config={**base["vision_config"], **small, "image_size": 16, "patch_size": 8})
+torch.manual_seed(8)
+siglip = SiglipModel(siglip_config).eval()
+with torch.no_grad():
+    for p in siglip.parameters():
+        p.add_(torch.randn_like(p) * 0.2)
+    coarsen(siglip)
+length = siglip_config.text_config.max_position_embeddings
+siglip_ids = torch.randint(0, siglip_config.text_config.vocab_size, (4, length))
+with tempfile.TemporaryDirectory() as scratch:
+    at = Path(scratch)
+    export(siglip, at / "model.onnx", {"input_ids": siglip_ids, "pixel_values": pixels}, ["input_ids", "pixel_values"],
+           {"input_ids": {0: batch}, "pixel_values": {0: "image_" + batch}},
+           ["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"])
+    as_transformers_js(at / "model.onnx", at / "model_quantized.onnx", QuantType.QUInt8)
+    (out / "siglip" / "onnx").mkdir(parents=True)
+    for path in sorted(at.iterdir()):
+        (out / "siglip" / "onnx" / f"{path.name}.gz").write_bytes(gzip.compress(clean(path), 9, mtime=0))
+(out / "siglip" / "config.json").write_text(json.dumps(json.loads(siglip_config.to_json_string()), indent=2) + "\n")
+save_weights(siglip, out / "siglip")
+with torch.no_grad():
+    image = siglip.double().vision_model(pixels.double()).pooler_output.float()
+save_file({"image": image}, out / "siglip" / "golden.safetensors")

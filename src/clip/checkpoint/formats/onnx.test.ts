@@ -32,9 +32,9 @@ function modelOf(name: string, files: readonly string[], as: Readonly<Record<str
 }
 
 /** The weights that were exported. */
-async function truth(): Promise<Map<string, Float32Array>> {
+async function truth(of = 'model.safetensors'): Promise<Map<string, Float32Array>> {
   const path = join(folder, 'truth.safetensors');
-  writeFileSync(path, unpack('model.safetensors'));
+  writeFileSync(path, unpack(of));
   const file = await openSafetensors(path);
   const weights = new Map<string, Float32Array>();
   for (const name of file.names) weights.set(name, await file.readFloat32(name));
@@ -215,6 +215,65 @@ describe.each(['gelu', 'quick_gelu'])('the ONNX files that this program writes (
       expect(most, weight).toBeLessThanOrEqual((Math.max(...steps) / 2) * (1 + 1e-4));
     }
     await onnx.close();
+  });
+});
+
+describe('a SigLIP of transformers, exported as optimum does', () => {
+  const model = (name: string, file: string, as = file): string => {
+    const at = join(folder, name);
+    mkdirSync(join(at, 'onnx'), { recursive: true });
+    for (const brought of ['spiece.model', 'tokenizer_config.json'])
+      cpSync(join(goldens, 'clip', 'siglip', brought), join(at, brought));
+    cpSync(join(from, 'siglip', 'config.json'), join(at, 'config.json'));
+    writeFileSync(join(at, 'onnx', as), unpack(join('siglip', 'onnx', file)));
+    return at;
+  };
+
+  test('has exactly its weights, scale and bias, and embeds images as it does', async () => {
+    const expected = await truth('siglip/model.safetensors');
+    const at = model('siglip', 'model.onnx');
+    const checkpoint = await loadCheckpoint(at);
+    const weights = await weightsOf(checkpoint);
+    expect(Object.keys(weights).length).toBe(expected.size);
+    expectSame(weights, expected);
+    const golden = await openSafetensors(join(from, 'siglip', 'golden.safetensors'));
+    const pixels = await openSafetensors(join(from, 'golden.safetensors'));
+    const clip = await loadClip(at, { threads: 1, batch: 4 });
+    const images = await clip.embedImages(await pixels.readFloat32('pixels'));
+    expect(images).toBeAllclose(unit(await golden.readFloat32('image'), 8), { rtol: 1e-5, atol: 3e-6 });
+    await clip.dispose();
+    await golden.close();
+    await pixels.close();
+  });
+
+  test('has its weights within half a step in 8 bits', async () => {
+    const expected = await truth('siglip/model.safetensors');
+    const at = model('siglip-8', 'model_quantized.onnx');
+    const onnx = await openOnnxFile(join(at, 'onnx', 'model_quantized.onnx'));
+    const scales = onnx.names.filter(name => name.endsWith('_scale') && name !== 'logit_scale');
+    const steps = (await Promise.all(scales.map(name => onnx.readFloat32(name)))).flatMap(values => [...values]);
+    await onnx.close();
+    const off = distances(await weightsOf(await loadCheckpoint(at)), expected).filter(({ most }) => most > 0);
+    expect(Math.max(...off.map(({ most }) => most))).toBeLessThanOrEqual((Math.max(...steps) / 2) * (1 + 1e-4));
+    expect(off.length).toBeGreaterThan(15);
+  });
+
+  test('and its towers alone are refused, for want of the bias', async () => {
+    const at = model('siglip-towers', 'model.onnx', 'vision_model.onnx');
+    const original = await loadCheckpoint(model('siglip-again', 'model.onnx'));
+    await exportOnnx(join(at, 'onnx'), original.config, await weightsOf(original), ['float32']);
+    rmSync(join(at, 'onnx', 'model.onnx'));
+    expect(await refusal(at)).toContain('have no logit_scale and logit_bias, which a SigLIP needs');
+  });
+
+  test('that this program wrote gives its weights back', async () => {
+    const expected = await truth('siglip/model.safetensors');
+    const at = model('siglip-own', 'model.onnx');
+    const original = await loadCheckpoint(at);
+    await exportOnnx(join(at, 'onnx'), original.config, Object.fromEntries(expected), ['float32', 'int8']);
+    expectSame(await weightsOf(await loadCheckpoint(at)), expected);
+    const eight = distances(await weightsOf(await loadCheckpoint(join(at, 'onnx', 'model_quantized.onnx'))), expected);
+    expect(Math.max(...eight.map(({ most }) => most))).toBeLessThan(0.05);
   });
 });
 
