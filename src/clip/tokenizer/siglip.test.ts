@@ -83,6 +83,22 @@ test('a table of rewriting rules that is cut short or points outside itself is r
   expect(readCharsmap(far)!('ﬁx²…').join('')).toBe('ﬁx²…');
 });
 
+test('a tokenizer of a shape that is not known is one clear line', async () => {
+  const json = spieceJson(await readFile(`${folder}siglip/spiece.model`)) as { model: object };
+  const changed = (model: object) => () => createSiglipTokenizer({ ...json, model }, {}, 'x/tokenizer.json');
+  expect(changed({ ...json.model, unk_id: 999 })).toThrow(
+    'x/tokenizer.json: model.unk_id: 999 is none of its 114 pieces',
+  );
+  expect(changed({ ...json.model, vocab: [['a']] })).toThrow(/^x\/tokenizer\.json: model\.vocab\.0[^\n]+$/);
+  expect(changed({ type: 'WordLevel' })).toThrow('a tokenizer of the type "WordLevel"');
+  expect(() => createSiglipTokenizer(json, { padding_side: 'top' })).toThrow('tokenizer_config.json: padding_side');
+  expect(() => createSiglipTokenizer([], {})).toThrow('not a tokenizer.json');
+  const damaged = { ...json, normalizer: { type: 'Precompiled', precompiled_charsmap: 'AAAA' } };
+  expect(() => createSiglipTokenizer(damaged, {})).toThrow('its precompiled_charsmap is damaged');
+  const padded = createSiglipTokenizer(json, { padding_side: 'left' }).encode(['a'], 4);
+  expect([...padded.ids.subarray(0, 2), padded.ids[3], padded.ends[0]]).toEqual([1, 1, 1, 3]);
+});
+
 function idsOf(tokenizer: ClipTokenizer, text: string, length: number): number[] {
   return [...tokenizer.encode([text], length).ids];
 }

@@ -95,6 +95,7 @@ function unigramKind(json: TokenizerJson, config: TokenizerConfig, bad: Bad): Ki
   const model = unigramSchema.safeParse(json.model);
   if (!model.success) throw bad(`model.${model.error.issues[0].path.join('.')}: ${model.error.issues[0].message}`);
   const { vocab: vocabulary, unk_id: unknown, byte_fallback: byteFallback } = model.data;
+  if (unknown >= vocabulary.length) throw bad(`model.unk_id: ${unknown} is none of its ${vocabulary.length} pieces`);
   const idByPiece = new Map(vocabulary.map(([piece], id) => [piece, id]));
   const byteIds = Array.from({ length: 256 }, (_, b) => idByPiece.get(byteName(b)) ?? unknown);
   const bytes = byteFallback ? byteIds : undefined;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readJson } from '../../../io/json.ts';
-import { openSafetensors } from '../../../io/safetensors.ts';
+import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../../io/safetensors.ts';
 import { loadClip } from '../../clip.ts';
 import { clipParameters, loadCheckpoint } from '../checkpoint.ts';
 import { saveCheckpoint } from '../save.ts';
@@ -78,6 +78,42 @@ test('what SiglipModel has no equal for is one clear line', async () => {
   ];
   for (const [change, message] of refused) {
     await writeFile(config, JSON.stringify({ model_cfg: { ...model_cfg, ...change }, preprocess_cfg }));
+    await expect(loadCheckpoint(path)).rejects.toThrow(message);
+  }
+  await writeFile(config, JSON.stringify({ model_cfg, preprocess_cfg }));
+  await rm(join(path, 'tokenizer.json'));
+  await expect(loadCheckpoint(path)).rejects.toThrow('has neither tokenizer.json nor spiece.model');
+});
+
+test('weights that do not fit are one clear line', async () => {
+  const path = join(folder, 'reshaped');
+  await cp(`${goldens}open_clip_siglip`, path, { recursive: true });
+  const weights = join(path, 'open_clip_model.safetensors');
+  const file = await openSafetensors(weights);
+  const tensors: Record<string, TensorToWrite> = {};
+  for (const key of file.names) {
+    tensors[key] = { dtype: 'F32', shape: file.info(key).shape, data: await file.readFloat32(key) };
+  }
+  await file.close();
+  const pool = 'visual.trunk.attn_pool';
+  const zeros = (...shape: number[]): TensorToWrite => {
+    return { dtype: 'F32', shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) };
+  };
+  const { [`${pool}.kv.weight`]: _, ...without } = tensors;
+  const cases: [Record<string, TensorToWrite>, string][] = [
+    [
+      { ...tensors, [`${pool}.kv.weight`]: zeros(48, 30) },
+      `has ${pool}.in_proj_weight of shape [48, 30], not [72, 24]`,
+    ],
+    [without, `lacks the weight ${pool}.in_proj_weight`],
+    [
+      { ...tensors, 'visual.trunk.patch_embed.proj.weight': zeros(24) },
+      'has no visual.trunk.patch_embed.proj.weight of 4',
+    ],
+    [{ ...tensors, 'visual.trunk.fc_norm.weight': zeros(24) }, 'holds the weight visual.trunk.fc_norm.weight'],
+  ];
+  for (const [changed, message] of cases) {
+    await writeSafetensors(weights, changed);
     await expect(loadCheckpoint(path)).rejects.toThrow(message);
   }
 });

@@ -1,5 +1,6 @@
 /** SigLIP as open_clip keeps it: an image tower of timm's with joined projections, and a text tower of open_clip's own. */
 import { z } from 'zod';
+import { sizeOf } from '../../../engine/shape.ts';
 import { S3aError } from '../../../errors.ts';
 import type { TensorFile } from '../../../io/tensor-file.ts';
 import { parsePreprocess } from '../../preprocess.ts';
@@ -150,22 +151,32 @@ function joined(file: TensorFile): TensorFile {
     return names?.every(part => file.has(part)) ? names : undefined;
   };
   const scalar = (name: string): boolean => name === 'logit_scale' || name === 'logit_bias';
+  const info = (name: string): { dtype: string; shape: number[] } => {
+    const [first, ...rest] = (whole(name) ?? [name]).map(part => file.info(part));
+    const shape = scalar(name) && first.shape.length === 0 ? [1] : [...first.shape];
+    for (const more of rest) {
+      // Rows of another width fit nowhere, and their shape says so.
+      if (more.shape.slice(1).join() !== shape.slice(1).join()) return more;
+      shape[0] += more.shape[0];
+    }
+    return { dtype: first.dtype, shape };
+  };
   return {
     path: file.path,
     names: [...file.names.filter(name => !inner.has(name)), ...[...parts.keys()].filter(whole)],
     has: name => whole(name) !== undefined || (!inner.has(name) && file.has(name)),
-    info(name) {
-      const [first, ...rest] = (whole(name) ?? [name]).map(part => file.info(part));
-      const shape = scalar(name) && first.shape.length === 0 ? [1] : [...first.shape];
-      for (const { shape: more } of rest) shape[0] += more[0];
-      return { dtype: first.dtype, shape };
-    },
+    info,
     async readFloat32(name) {
       const names = whole(name);
       if (!names) return file.readFloat32(name);
-      const data: Float32Array[] = [];
-      for (const part of names) data.push(await file.readFloat32(part));
-      return Float32Array.from(data.flatMap(part => [...part]));
+      const data = new Float32Array(sizeOf(info(name).shape));
+      let at = 0;
+      for (const part of names) {
+        const values = await file.readFloat32(part);
+        data.set(values, at);
+        at += values.length;
+      }
+      return data;
     },
     close: file.close,
   };
