@@ -75,7 +75,7 @@ async function s3a(args: readonly string[]): Promise<Outcome> {
   }
 }
 
-const verbs = 'fit discover train embed cluster vote prompt realign predict eval vocab doctor'.split(' ');
+const verbs = 'fit discover train embed cluster vote prompt realign predict eval export vocab models doctor'.split(' ');
 
 describe('help', () => {
   test('names every verb', async () => {
