@@ -7,6 +7,7 @@ Weights are far enough from the usual start for attention, biases and norms to m
 """
 import argparse
 import json
+import math
 from pathlib import Path
 
 import torchvision_without_operators  # noqa: F401  (before what imports torchvision)
@@ -45,6 +46,8 @@ def disturb(model):
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, p in model.named_parameters():
+            if name.endswith("logit_scale"):
+                p.fill_(math.log(100))  # what trained models have; ONNX files of towers do not say it
             if name.endswith(("logit_scale", "logit_bias")):
                 continue
             p.mul_(2 if p.ndim > 1 else 1).add_(torch.randn(p.shape, generator=generator) * 0.02)
