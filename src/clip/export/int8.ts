@@ -143,9 +143,9 @@ export function quantiseRows(values: Float32Array, scales: Float32Array): Int8Ar
 /** Scale and zero point by which uint8 spans the values and zero. */
 export function tableRange(values: Float32Array): { scale: number; zero: number } {
   let [low, high] = [0, 0];
-  for (const value of values) {
-    low = Math.min(low, value);
-    high = Math.max(high, value);
+  for (let i = 0; i < values.length; i++) {
+    low = Math.min(low, values[i]);
+    high = Math.max(high, values[i]);
   }
   const scale = high === low ? 1 : Math.fround((high - low) / 255);
   return { scale, zero: roundHalfEven((0 - low) / scale) };
@@ -153,7 +153,11 @@ export function tableRange(values: Float32Array): { scale: number; zero: number 
 
 /** Values as uint8. */
 export function quantiseTable(values: Float32Array, scale: number, zero: number): Uint8Array {
-  return Uint8Array.from(values, value => Math.max(0, Math.min(255, roundHalfEven(Math.fround(value / scale)) + zero)));
+  const out = new Uint8Array(values.length);
+  for (let i = 0; i < out.length; i++) {
+    out[i] = Math.max(0, Math.min(255, roundHalfEven(Math.fround(values[i] / scale)) + zero));
+  }
+  return out;
 }
 
 function transposed(values: Int8Array, rows: number, columns: number): Int8Array {
