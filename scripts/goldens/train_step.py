@@ -1,4 +1,4 @@
-"""Records test/goldens/train/{vit,resnet}: ten steps of METHOD §3 in PyTorch, in float64, with fixed views.
+"""Records test/goldens/train/{vit,resnet,siglip}: ten steps of METHOD §3 in PyTorch, in float64, with fixed views.
 
 The pixels are multiples of 1/64, so that eight bits hold them exactly. Beside the weights of the float64 run stands how far
 a float32 run of the same script ends from it: rounding that no float32 implementation can be asked to avoid.
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, SiglipVisionConfig, SiglipVisionModel
 
 from s3a_step import run, saved_name
 
@@ -57,6 +57,14 @@ class Vit(nn.Module):
         return self.clip(pixel_values=x).image_embeds
 
 
+class Siglip(SiglipVisionModel):
+    def __init__(self, c):
+        super().__init__(SiglipVisionConfig(**c))
+
+    def forward(self, x):
+        return super().forward(pixel_values=x).pooler_output
+
+
 COMMON = {"peak": 2e-3, "floor": 1e-4, "emaStart": 0.8, "emaEnd": 0.95, "emaSteps": 6, "instanceWeight": 1.0,
           "structuralWeight": 0.25, "logitScale": 9.0, "thresholds": [0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 1.0, 0.3, 0.4, 0.4]}
 CASES = {
@@ -64,6 +72,8 @@ CASES = {
                   "patch_size": 4, "hidden_act": "quick_gelu"}, 2, {**COMMON, "clip": None}, 4),
     "resnet": (Folded, {"model_type": "s3a_resnet", "image_size": 8, "stem_width": 8, "stem_pool": True, "widths": [8, 12],
                         "blocks": [1, 1], "block": "basic", "pool": "mean", "num_attention_heads": 1}, 2, {**COMMON, "clip": 0.5}, 2),
+    "siglip": (Siglip, {"model_type": "siglip_vision_model", "hidden_size": WIDTH, "intermediate_size": 20, "num_hidden_layers": 2,
+                        "num_attention_heads": 2, "image_size": 8, "patch_size": 4}, 2, {**COMMON, "clip": None}, 3),
 }
 for name, (tower, config, blocks, settings, variety) in CASES.items():
     for seed in range(100):
