@@ -81,6 +81,10 @@ for kind, low, high, zero in ((T.INT8, -128, 128, 5), (T.UINT8, 0, 256, 131)):
 put("no zero point", T.INT8, rng.integers(-128, 128, (4, 5)))
 nodes.append(h.make_node("DequantizeLinear", ["no zero point", "i8/axis None s"], ["no zero point float"]))
 ends.append("no zero point float")
+put("i32", T.INT32, rng.integers(-2**31, 2**31, 5))
+put("i32 s", T.FLOAT, rng.uniform(1e-9, 1e-8, 5).astype(np.float32))
+nodes.append(h.make_node("DequantizeLinear", ["i32", "i32 s"], ["i32 float"], axis=0))
+ends.append("i32 float")
 put("rows", T.UINT8, rng.integers(0, 256, (6, 3)))
 put("every row", T.INT64, np.arange(6))
 nodes += [h.make_node("Gather", ["rows", "every row"], ["taken"]),

@@ -55,10 +55,10 @@ test('gives the nodes, with whole-number attributes, and the values of Constant 
   await file.close();
 });
 
-test('8-bit weights are the floats that onnx makes of them', async () => {
+test('quantised weights are the floats that onnx makes of them', async () => {
   const file = await openOnnxFile(join(goldens, 'quantised.onnx'));
   const names = Object.keys(expected.quantised);
-  expect(names.length).toBe(10);
+  expect(names.length).toBe(11);
   for (const name of names) {
     expect(file.isQuantised(name)).toBe(true);
     expect([...(await file.readFloat32(name))], name).toEqual(expected.quantised[name]);
@@ -119,6 +119,14 @@ async function outcome(bytes: Uint8Array, at = folder): Promise<string> {
   }
 }
 
+/** Graphs in attributes of nodes, one inside the other. */
+function nested(depth: number): Message {
+  let graph = new Message();
+  for (let i = 0; i < depth; i++)
+    graph = new Message().message(1, new Message().message(5, new Message().message(6, graph)));
+  return graph;
+}
+
 const quantisedBy = (scales: Message): Uint8Array =>
   model(
     [tensor('q', [8], 3, m => m.bytes(9, new Uint8Array(8))), scales],
@@ -173,6 +181,7 @@ test.each([
   ['two of one name', model([tensor('a', [2]), tensor('a', [2])]), 'two tensors named "a"'],
   ['a tensor that is a number', new Message().int(1, 8).message(7, new Message().int(5, 3)).finish(), 'is no message'],
   ['a text of 70,000 bytes', model([tensor('a'.repeat(70_000), [2])]), 'a text of 70000 bytes'],
+  ['graphs 5,000 deep', new Message().int(1, 8).message(7, nested(5000)).finish(), 'read'],
   ['scales that do not fit', quantisedBy(tensor('s', [2])), 'of shape [8] has 2 scales and 2 zero points'],
   ['a scale that is quantised itself', quantisedBy(tensor('s', [2], 3, m => m.bytes(9, new Uint8Array(2)))), 'read'],
 ])('%s is one clear line', async (_, bytes, message) => {

@@ -17,7 +17,7 @@ export interface OnnxFile extends TensorFile {
   readonly outputs: readonly string[];
   /** The files beside it that hold elements. */
   readonly externalFiles: readonly string[];
-  /** Whether a tensor holds 8-bit numbers that `readFloat32` turns into the floats they stand for. */
+  /** Whether a tensor holds whole numbers that `readFloat32` turns into the floats they stand for. */
   isQuantised(name: string): boolean;
   /** The elements in C order, as they are stored; float16 and bfloat16 as bits. Throws as `readFloat32`. */
   read(name: string): Promise<OnnxArray>;
@@ -30,7 +30,7 @@ const MAX_EXTERNAL_FILES = 256;
  * Opens an ONNX file and checks all of it but the numbers: sizes and types of its tensors, and where external ones lie. The
  * external files must be in the folder of the ONNX file.
  *
- * `readFloat32` also takes weights of 8 bits, as dynamic quantisation stores them, and gives (q − zero point) · scale.
+ * `readFloat32` also takes weights of 8 bits, as quantisation stores them, and gives (q − zero point) · scale.
  * @throws S3aError READ when it cannot be read, ONNX for what is wrong with its content
  */
 export async function openOnnxFile(path: string): Promise<OnnxFile> {

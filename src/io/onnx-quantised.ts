@@ -1,4 +1,4 @@
-/** Weights of 8 bits in ONNX graphs: which tensors they are, with which scale and zero point, and the floats they stand for. */
+/** Whole numbers that stand for float weights in ONNX graphs: which tensors they are, with which scale and zero point, and the floats they stand for. */
 import type { S3aError } from '../errors.ts';
 import type { ByteFile } from './bytes.ts';
 import { type OnnxNode, usersOf } from './onnx-graph.ts';
@@ -9,6 +9,13 @@ export interface Quantisation {
   readonly scale: string;
   readonly zeroPoint: string | undefined;
   readonly axis: number;
+}
+
+/** Weights of 8 bits; biases are quantised to 32, if at all. */
+const ARRAYS = { I8: Int8Array, U8: Uint8Array, I32: Int32Array };
+
+function isQuantisedDtype(dtype: string): dtype is keyof typeof ARRAYS {
+  return Object.hasOwn(ARRAYS, dtype);
 }
 
 const FLOATS: readonly string[] = ['F32', 'F16', 'BF16', 'F64'];
@@ -26,7 +33,7 @@ export function findQuantisation(
   const producers = new Map(nodes.flatMap(node => node.outputs.map(name => [name, node] as const)));
   const found = new Map<string, Quantisation>();
   for (const { name, dtype, shape } of tensors.values()) {
-    if (dtype !== 'I8' && dtype !== 'U8') continue;
+    if (!isQuantisedDtype(dtype)) continue;
     const uses = (users.get(name) ?? []).map(node => useOf(name, shape.length, node, users, producers, tensors));
     const [first] = uses;
     if (!first) continue;
@@ -101,6 +108,8 @@ export interface Steps {
   readonly zeroPoint: OnnxArray | undefined;
 }
 
+type Quantised = Int8Array | Uint8Array | Int32Array;
+
 /** Elements that are held besides the result. */
 const PIECE = 1 << 20;
 
@@ -115,7 +124,7 @@ export async function dequantise(
   bad: (what: string) => S3aError,
 ): Promise<Float32Array<ArrayBuffer>> {
   const { name, shape, dtype, count } = tensor;
-  const Elements = dtype === 'I8' ? Int8Array : Uint8Array;
+  const Elements = ARRAYS[isQuantisedDtype(dtype) ? dtype : 'U8'];
   const zeros = zeroPoint ?? new Elements(scale.length);
   const fits = scale.length === 1 || (shape[axis] ?? 0) === scale.length;
   if (!fits || zeros.length !== scale.length || !(zeros instanceof Elements)) {
@@ -126,15 +135,20 @@ export async function dequantise(
   const each = scale.length === 1 ? count : shape.slice(axis + 1).reduce((product, n) => product * n, 1);
   const start = rawStart(tensor);
   const out = new Float32Array(count);
-  const convert = (elements: Int8Array | Uint8Array, from: number): void => {
+  const convert = (elements: Quantised, from: number): void => {
     for (let i = 0; i < elements.length; i++) {
       const slice = Math.floor((from + i) / each) % scale.length;
-      out[from + i] = (elements[i] - zeros[slice]) * scale[slice];
+      out[from + i] = Math.fround(elements[i] - zeros[slice]) * scale[slice];
     }
   };
-  if (start === undefined) convert((await readElements(tensor, file, bad)) as Int8Array | Uint8Array, 0);
-  else
-    for (let from = 0; from < count; from += PIECE)
-      convert(new Elements((await file.read(start + from, Math.min(PIECE, count - from))).buffer), from);
+  if (start === undefined) {
+    convert((await readElements(tensor, file, bad)) as Quantised, 0);
+    return out;
+  }
+  const width = Elements.BYTES_PER_ELEMENT;
+  for (let from = 0; from < count; from += PIECE) {
+    const { buffer } = await file.read(start + from * width, Math.min(PIECE, count - from) * width);
+    convert(new Elements(buffer), from);
+  }
   return out;
 }

@@ -5,8 +5,8 @@ import type { ByteFile } from './bytes.ts';
 // What is read ahead: many small fields at once, and little beside a large tensor that is skipped.
 const WINDOW = 1 << 15;
 
-// Far more than any model has; a file of a gigabyte of two-byte fields would take minutes.
-const MAX_FIELDS = 20_000_000;
+// A ViT-L with its text tower has 60,000; a file of a gigabyte of two-byte fields would take minutes.
+const MAX_FIELDS = 4_000_000;
 const MAX_TEXT = 1 << 28;
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
