@@ -5,7 +5,7 @@ import type { ByteFile } from './bytes.ts';
 // What is read ahead: many small fields at once, and little beside a large tensor that is skipped.
 const WINDOW = 1 << 15;
 
-// A ViT-L with its text tower has 60,000; a file of a gigabyte of two-byte fields would take minutes.
+// A ViT-L with its text tower has some 40,000; a file of a gigabyte of two-byte fields would take minutes.
 const MAX_FIELDS = 4_000_000;
 const MAX_TEXT = 1 << 28;
 
