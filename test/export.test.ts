@@ -15,10 +15,11 @@ import {
   type ZeroShotImageClassificationPipeline,
 } from '@huggingface/transformers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { runCli } from '../src/cli/program.ts';
 import { loadCheckpoint } from '../src/clip/checkpoint/checkpoint.ts';
 import { readNpyFloat32 } from '../src/io/npy.ts';
 import { openSafetensors } from '../src/io/safetensors.ts';
-import { exportModel } from '../src/run/export.ts';
+import { type ExportReport, exportModel } from '../src/run/export.ts';
 import { predict } from '../src/run/predict.ts';
 import { agreement, blocksOf, type Exported, makeExport, TEMPLATE } from './export-fixture.ts';
 
@@ -182,6 +183,48 @@ describe('the folder', () => {
       /no name of a licence/,
     );
     expect(existsSync(join(made.folder, 'x'))).toBe(false);
+  });
+
+  it('appears whole or not at all, and what a killed export left goes away', async () => {
+    const out = join(made.folder, 'stopped');
+    await mkdir(join(made.folder, '.stopped.new-999999999'));
+    await mkdir(join(made.folder, '.stopped.new-1x'));
+    const stop = new AbortController();
+    const onEvent = (event: { type: string }): void => {
+      if (event.type === 'progress') stop.abort(new Error('stopped'));
+    };
+    const run = join(made.folder, 'run');
+    await expect(exportModel(run, { out }, { onEvent, signal: stop.signal })).rejects.toThrow('stopped');
+    expect(existsSync(out)).toBe(false);
+    expect(readdirSync(made.folder).filter(name => name.startsWith('.'))).toEqual(['.stopped.new-1x']);
+    await rm(join(made.folder, '.stopped.new-1x'), { recursive: true });
+  });
+
+  it('is made by the command, which says what it wrote', async () => {
+    const [text, complaints]: string[][] = [[], []];
+    const terminal = {
+      out: (part: string) => void text.push(part),
+      err: (part: string) => void complaints.push(part),
+      redraws: false,
+      colours: false,
+      width: () => 80,
+    };
+    const context = { terminal, signal: new AbortController().signal };
+    const out = join(made.folder, 'by-command');
+    const args = ['export', join(made.folder, 'run'), '--out', out, '--onnx', 'int8'];
+    expect(await runCli([...args, '--json'], context)).toBe(0);
+    const report = JSON.parse(text.join('')) as ExportReport;
+    expect(report).toMatchObject({ folder: out, format: 'transformers', role: 'teacher', classes: made.names.length });
+    expect(report.files.filter(({ name }) => name.startsWith('onnx/')).map(({ name }) => name)).toEqual([
+      'onnx/model_quantized.onnx',
+      'onnx/text_model_quantized.onnx',
+      'onnx/vision_model_quantized.onnx',
+    ]);
+    expect(report.files.every(({ bytes }) => bytes > 0)).toBe(true);
+    expect(await runCli([...args, '--overwrite'], context)).toBe(0);
+    expect(text.join('')).toMatch(new RegExp(`^the teacher with ${made.names.length} classes in `, 'm'));
+    expect(await runCli([...args.slice(0, -1), 'int4'], context)).toBe(2);
+    expect(complaints.join('')).toContain('It must be none, or some of float32, float16, int8.');
   });
 
   it('can be the student, in half precision, without ONNX', async () => {

@@ -231,6 +231,7 @@ async function replaceFolder(
   const [fresh, old] = [beside('new'), beside('old')];
   try {
     await mkdir(fresh, { recursive: true });
+    await removeLeftovers(target);
     await fill(fresh);
     const files = await listFiles(fresh);
     if (existsSync(target)) await rename(target, old);
@@ -243,6 +244,24 @@ async function replaceFolder(
   } finally {
     await rm(fresh, { recursive: true, force: true });
     if (existsSync(target)) await rm(old, { recursive: true, force: true });
+  }
+}
+
+/** Removes unfinished folders of exports that were killed. */
+async function removeLeftovers(target: string): Promise<void> {
+  const start = `.${basename(target)}.new-`;
+  for (const name of await readdir(dirname(target))) {
+    const pid = Number(name.slice(start.length));
+    if (!name.startsWith(start) || !Number.isInteger(pid) || pid < 1 || isAlive(pid)) continue;
+    await rm(join(dirname(target), name), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
