@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -183,6 +183,40 @@ describe('embeddings from ONNX files', () => {
       await close();
     },
   );
+});
+
+describe('of several files', () => {
+  test('the best precision is read, and another one when its file is given', async () => {
+    const expected = await truth();
+    const at = modelOf('several', [...towers('_int8'), ...towers(''), ...towers('_fp16')]);
+    const { logit_scale: _, ...best } = await weightsOf(await loadCheckpoint(at));
+    expectSame(best, expected);
+    const half = await weightsOf(await loadCheckpoint(join(at, 'onnx', 'text_model_fp16.onnx')));
+    const name = 'visual_projection.weight';
+    const rounded = float16ToFloat32(float32ToFloat16(expected.get(name) ?? new Float32Array()));
+    expectSame({ [name]: half[name] }, new Map([[name, rounded]]));
+  });
+
+  test('each tower has the best of its own, where none is there of both', async () => {
+    const expected = await truth();
+    const weights = await weightsOf(
+      await loadCheckpoint(modelOf('mixed', ['vision_model.onnx', 'text_model_fp16.onnx'])),
+    );
+    const vision = Object.entries(weights).filter(([name]) => name.startsWith('vis'));
+    expect(vision.length).toBeGreaterThan(30);
+    expectSame(Object.fromEntries(vision), expected);
+    const name = 'text_projection.weight';
+    const rounded = float16ToFloat32(float32ToFloat16(expected.get(name) ?? new Float32Array()));
+    expectSame({ [name]: weights[name] }, new Map([[name, rounded]]));
+  });
+
+  test('they may lie beside config.json', async () => {
+    const at = modelOf('flat', towers(''));
+    for (const file of towers('')) renameSync(join(at, 'onnx', file), join(at, file));
+    rmSync(join(at, 'onnx'), { recursive: true });
+    const { logit_scale: _, ...weights } = await weightsOf(await loadCheckpoint(at));
+    expectSame(weights, await truth());
+  });
 });
 
 describe.each(['gelu', 'quick_gelu'])('the ONNX files that this program writes (%s)', name => {
