@@ -91,7 +91,6 @@ export const MODELS: Readonly<Record<string, Record<string, Buffer>>> = {
   'acme/browser': {
     'config.json': config,
     ...tokenizer,
-    'onnx/model.onnx': bytes('whole', 900),
     'onnx/vision_model.onnx': bytes('vision', 500),
     'onnx/vision_model.onnx_data': bytes('vision data', 700),
     'onnx/text_model.onnx': bytes('text', 400),

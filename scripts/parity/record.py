@@ -193,7 +193,7 @@ def record(case, folder, photos):
             save_open_clip(model, name, form, model_folder)
         tokenizer = open_clip.get_tokenizer(name) if "SigLIP" not in name else None
         size = model.visual.image_size[0] if isinstance(model.visual.image_size, tuple) else model.visual.image_size
-        to_pixels = open_clip.image_transform_v2(open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False)
+        to_pixels = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False)
         image_of = model.encode_image
         text = (lambda: model.encode_text(tokenizer(TEXTS))) if tokenizer else None
         bias = getattr(model, "logit_bias", None)

@@ -46,7 +46,7 @@ describe('weights', () => {
   test('of ONNX come with the files of their tensors, in the best precision', async () => {
     expect(
       await best(
-        'onnx/model.onnx onnx/text_model_fp16.onnx onnx/vision_model_fp16.onnx onnx/text_model.onnx onnx/text_model.onnx_data onnx/vision_model.onnx onnx/vision_model.onnx_data onnx/vision_model.onnx_data_1 onnx/vision_model_q4.onnx onnx/vision_model.onnx_notes',
+        'onnx/text_model_fp16.onnx onnx/vision_model_fp16.onnx onnx/text_model.onnx onnx/text_model.onnx_data onnx/vision_model.onnx onnx/vision_model.onnx_data onnx/vision_model.onnx_data_1 onnx/vision_model_q4.onnx onnx/vision_model.onnx_notes',
       ),
     ).toEqual([
       'onnx/vision_model.onnx',
@@ -60,7 +60,11 @@ describe('weights', () => {
       'onnx/text_model_quantized.onnx',
     ]);
     const both = 'onnx/model.onnx onnx/vision_model.onnx onnx/text_model.onnx';
-    expect(await best(both, { modelType: 'siglip' })).toEqual(['onnx/model.onnx']);
+    expect(await best(both)).toEqual(['onnx/model.onnx']);
+    expect(await best(`onnx/model_fp16.onnx ${both.slice('onnx/model.onnx '.length)}`)).toEqual([
+      'onnx/vision_model.onnx',
+      'onnx/text_model.onnx',
+    ]);
     expect(await best('onnx/model_fp16.onnx')).toEqual(['onnx/model_fp16.onnx']);
   });
 });

@@ -103,14 +103,14 @@ export async function weightsAmong(
     const files = entry.endsWith('.index.json') ? [entry, ...shardsOf(entry, await read(entry))] : [entry];
     found.push({ layout: itsLayout, format, entry, files });
   }
-  if (readable.transformers) found.push(...onnxAmong(names, configs.modelType));
+  if (readable.transformers) found.push(...onnxAmong(names));
   return layout === undefined ? found : found.filter(form => form.layout === layout);
 }
 
 /** The graphs of a transformers.js repository, with the files that their tensors may be kept in. */
-function onnxAmong(names: Names, modelType: string | undefined): Weights[] {
-  // The scale and the bias of a sigmoid are in the graph of both towers only.
-  const sets = modelType?.startsWith('siglip') ? [['model'], TOWERS] : [TOWERS, ['model']];
+function onnxAmong(names: Names): Weights[] {
+  // The scale of the logits, and the bias of a sigmoid, are in the graph of both towers only.
+  const sets = [['model'], TOWERS];
   return ONNX_KINDS.flatMap(kind =>
     sets.flatMap(set => {
       const graphs = set.map(name => `onnx/${name}${kind}.onnx`);

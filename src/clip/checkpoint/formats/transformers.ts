@@ -22,7 +22,7 @@ const WEIGHTS = [
 ];
 
 // Where other formats keep theirs beside a config.json.
-const ELSEWHERE = ['open_clip_config.json', 'onnx', 'vision_model.onnx'];
+const ELSEWHERE = ['open_clip_config.json', 'onnx', 'vision_model.onnx', 'model.onnx'];
 
 /** config.json with model.safetensors or pytorch_model.bin. */
 export const transformersFormat: ModelFormat = {
