@@ -4,7 +4,6 @@ import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { type Checkpoint, clipParameters } from '../clip/checkpoint/checkpoint.ts';
-import { loadClip } from '../clip/clip.ts';
 import { PRECISIONS, type Precision } from '../clip/export/onnx.ts';
 import { planRepo, type RepoOptions, writeRepo } from '../clip/export/repo.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
@@ -18,12 +17,15 @@ import { loadTraining } from '../train/checkpoint.ts';
 import { type Chooser, openChooser } from './chooser.ts';
 import type { RunHooks } from './events.ts';
 import { readManifest } from './manifest.ts';
+import { openModel } from './model.ts';
 import { lastMetrics, licenseOf, modelCard, type Recipe } from './model-card.ts';
 import { usageChapter } from './usage.ts';
 
 export interface ExportOptions extends Pick<RepoOptions, 'dtype' | 'openClip'> {
   /** The folder to make; default `exports/` and the name of the run or model. */
   out?: string;
+  /** open_clip's tag of pre-trained weights, for a name of open_clip's. */
+  pretrained?: string;
   /** ONNX files; default all precisions. */
   onnx?: readonly Precision[];
   /** Which network of a trained run; default the teacher. */
@@ -65,13 +67,14 @@ export async function exportModel(
   const isRun = existsSync(join(place, 'manifest.json')) && existsSync(join(place, 'config.json'));
   const recipe = isRun ? await readRecipe(place) : undefined;
   const role = roleOf(place, options.role, recipe);
-  const { clip, names, prototypes } = await openNames(place, isRun, hooks);
+  const { clip, names, prototypes } = await openNames(place, isRun, options.pretrained, hooks);
   try {
     const { checkpoint } = clip;
     const { config } = checkpoint;
     const inPython = config.vision_config.model_type !== 's3a_resnet';
+    // Those of the checkpoint have been told when it was opened.
+    for (const message of notesOf(inPython)) hooks.onEvent?.({ type: 'warning', message });
     const notes = [...checkpoint.notes, ...notesOf(inPython)];
-    for (const message of notes) hooks.onEvent?.({ type: 'warning', message });
     const settings: RepoOptions = { dtype, onnx, openClip, onProgress: reporter(hooks) };
     await checkSpace(out, planRepo(config, settings));
     const weights = await readAll(checkpoint, role === 'student' ? place : undefined);
@@ -81,13 +84,13 @@ export async function exportModel(
       if (names.length > 0) await writeNames(folder, names, prototypes, counts, recipe, clip.logitScale);
       const stored = ['model.safetensors', ...(onnx.includes('float32') ? ['onnx/model.onnx'] : [])];
       const card = modelCard({
-        base: recipe?.config.model ?? place,
+        base: recipe?.config.model ?? checkpoint.origin?.repo ?? place,
         license: license ?? (await licenseOf(recipe?.config.model ?? place)),
         role: role ?? undefined,
         classes: names.map((name, i) => ({ name, count: counts?.[i] })),
         recipe,
         inPython,
-        usage: usageChapter({ config, names, onnx, openClip, inPython, template: recipe?.config.templates[0] }),
+        usage: usageChapter({ names, onnx, openClip, inPython, template: recipe?.config.templates[0] }),
         hashes: await Promise.all(stored.map(async name => [name, await hashFile(join(folder, name))] as const)),
       });
       await writeAtomic(join(folder, 'README.md'), card);
@@ -149,10 +152,15 @@ function roleOf(
 }
 
 /** The model with the names it chooses from; without names where there are none. */
-async function openNames(place: string, isRun: boolean, hooks: RunHooks): Promise<Chooser> {
+async function openNames(
+  place: string,
+  isRun: boolean,
+  pretrained: string | undefined,
+  hooks: RunHooks,
+): Promise<Chooser> {
   const has = (name: string): boolean => existsSync(join(place, name));
   if (isRun || (has('classes.json') && has('prototypes.npy'))) return openChooser(place, {}, hooks);
-  return { clip: await loadClip(place), names: [], prototypes: new Float32Array(0) };
+  return { clip: await openModel({ model: place, pretrained }, hooks), names: [], prototypes: new Float32Array(0) };
 }
 
 /** All weights, with the student's image tower of a run in the place of the teacher's. */
@@ -198,12 +206,11 @@ function notesOf(inPython: boolean): string[] {
       ];
 }
 
-/** Progress in megabytes of ONNX weights; it is also where an export stops after Ctrl-C. */
+/** Progress in bytes of ONNX weights; it is also where an export stops after Ctrl-C. */
 function reporter({ onEvent, signal }: RunHooks): (done: number, total: number) => void {
   return (done, total) => {
     signal?.throwIfAborted();
-    const [at, of] = [done, total].map(bytes => Math.ceil(bytes / 2 ** 20));
-    onEvent?.({ type: 'progress', stage: 'export', done: at, total: of, detail: { unit: 'MB of ONNX' } });
+    onEvent?.({ type: 'progress', stage: 'export', done, total, unit: 'bytes' });
   };
 }
 

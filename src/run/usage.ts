@@ -1,9 +1,7 @@
 /** The chapter of a model card on how to use the files; docs/export.md says more. */
 import type { Precision } from '../clip/export/onnx.ts';
-import type { ClipConfig } from '../clip/towers/config.ts';
 
 export interface UsageFacts {
-  readonly config: ClipConfig;
   readonly names: readonly string[];
   readonly onnx: readonly Precision[];
   readonly openClip?: boolean;

@@ -10,7 +10,8 @@ type ExportFlags = CommonOptions & ExportOptions;
 export function exportCommand(context: Context): Command {
   const command = new Command('export')
     .description('Write a model with the names it found as a folder for transformers, transformers.js or open_clip.')
-    .argument('<run|model>', 'run folder, model folder, or demo')
+    .argument('<run|model>', 'run folder, or a model as --model takes it')
+    .option('--pretrained <tag>', "open_clip's tag of pre-trained weights, for a model by a name of open_clip's")
     .addOption(new Option('--format <format>', 'What to write').choices(['transformers']).default('transformers'))
     .option('--out <folder>', 'The folder to make (default: exports/ and the name of the run or model)')
     .addOption(
