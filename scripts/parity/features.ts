@@ -8,8 +8,9 @@ import { type Distance, distance, unitRows } from './measure.ts';
 
 export interface Comparison {
   readonly image: Distance;
-  readonly text?: Distance;
-  readonly logits?: Distance;
+  readonly text: Distance;
+  /** Similarities times the scale, without the bias of a sigmoid. */
+  readonly logits: Distance;
   /** From the bytes of the photographs, beside the library's own processor. */
   readonly photos?: Distance;
 }
@@ -33,15 +34,13 @@ export async function compareFeatures(folder: string, photos?: string): Promise<
     const width = clip.config.projection_dim;
     const rows = async (name: string) => unitRows(await file.readFloat32(name), width);
     const image = await clip.embedImages(await file.readFloat32('pixels'));
-    const comparison: { -readonly [K in keyof Comparison]: Comparison[K] } = {
+    const text = await clip.embedTexts(facts.texts);
+    const logits = similarities(image, text, width, clip.logitScale);
+    const comparison = {
       image: distance(image, await rows('image'), width),
+      text: distance(text, await rows('text'), width),
+      logits: distance(logits, await file.readFloat32('logits'), facts.texts.length),
     };
-    if (facts.texts.length > 0) {
-      const text = await clip.embedTexts(facts.texts);
-      comparison.text = distance(text, await rows('text'), width);
-      const logits = similarities(image, text, width, clip.logitScale);
-      comparison.logits = distance(logits, await file.readFloat32('logits'), facts.texts.length);
-    }
     if (photos !== undefined && facts.photos.length > 0) {
       const loader = createLoader({ ...clip.preprocess, root: photos, files: facts.photos, workers: 1 });
       const found: Float32Array[] = [];
@@ -51,7 +50,7 @@ export async function compareFeatures(folder: string, photos?: string): Promise<
       }
       await loader.dispose();
       const all = Float32Array.from(found.flatMap(part => [...part]));
-      comparison.photos = distance(all, await rows('photos'), width);
+      return { ...comparison, photos: distance(all, await rows('photos'), width) };
     }
     return comparison;
   } finally {

@@ -181,7 +181,6 @@ def record(case, folder, photos):
         pooled = lambda output: output if torch.is_tensor(output) else output.pooler_output
         image_of = lambda pixels: pooled(model.get_image_features(pixel_values=pixels))
         text = lambda: pooled(model.get_text_features(input_ids=encoded["input_ids"]))
-        bias = getattr(model, "logit_bias", None)
     else:
         model = of_open_clip(name)
         if library == "openai":
@@ -191,28 +190,28 @@ def record(case, folder, photos):
             model = model.float()
         else:
             save_open_clip(model, name, form, model_folder)
-        tokenizer = open_clip.get_tokenizer(name) if "SigLIP" not in name else None
+        if "SigLIP" in name:
+            small = siglip_tokenizer()
+            small.save_pretrained(model_folder)
+            tokenizer = lambda texts: small(texts, padding="max_length", max_length=64, truncation=True, return_tensors="pt")["input_ids"]
+        else:
+            tokenizer = open_clip.get_tokenizer(name)
         size = model.visual.image_size[0] if isinstance(model.visual.image_size, tuple) else model.visual.image_size
         to_pixels = open_clip.transform.image_transform_v2(open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(model)), is_train=False)
         image_of = model.encode_image
-        text = (lambda: model.encode_text(tokenizer(TEXTS))) if tokenizer else None
-        bias = getattr(model, "logit_bias", None)
+        text = lambda: model.encode_text(tokenizer(TEXTS))
     with torch.no_grad():
         pixels = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(2))
         image = image_of(pixels)
-        out = {"pixels": pixels, "image": image}
-        if text:
-            out["text"] = text()
-            out["logits"] = model.logit_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(out["text"], dim=-1).T
-            if bias is not None:
-                out["bias"] = bias.reshape(1)
+        out = {"pixels": pixels, "image": image, "text": text()}
+        out["logits"] = model.logit_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(out["text"], dim=-1).T
         # Photographs once an architecture: the other formats hold the same model.
         photos = photos if form in ("safetensors", "torchscript") else None
         files = sorted(p.name for p in photos.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")) if photos else []
         if files:
             out["photos"] = torch.cat([image_of(to_pixels(Image.open(photos / f).convert("RGB"))[None]) for f in files])
     save_file({n: t.float().contiguous() for n, t in out.items()}, folder / "expected.safetensors")
-    facts = {"texts": TEXTS if text else [], "photos": files, "model": "model/ViT-B-32.pt" if library == "openai" else "model"}
+    facts = {"texts": TEXTS, "photos": files, "model": "model/ViT-B-32.pt" if library == "openai" else "model"}
     (folder / "expected.json").write_text(json.dumps(facts))
 
 
