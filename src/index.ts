@@ -6,12 +6,23 @@ export { resolveConfig } from './config/resolve.ts';
 export { type Config, type ConfigInput, parseConfig } from './config/schema.ts';
 export { S3aError } from './errors.ts';
 export { evaluate, type Report } from './evaluate/evaluate.ts';
+export {
+  type CachedModel,
+  type DownloadProgress,
+  listCached,
+  type ModelPlace,
+  type ResolveOptions,
+  resolveModel,
+} from './hub/index.ts';
 export { type Check, type DoctorReport, doctor } from './run/doctor.ts';
 export { evaluateRun, type RunReport } from './run/evaluate-run.ts';
 export type { RunEvent, RunHooks, RunSummary, StageName, StepName } from './run/events.ts';
+export { type ExportOptions, type ExportReport, exportModel } from './run/export.ts';
 export { discover, type FitOptions, fit, train } from './run/fit.ts';
 export { type Prediction, type PredictOptions, predict } from './run/predict.ts';
 export { runStep } from './run/steps.ts';
+export { type Hierarchy, hierarchyOf } from './vocab/hierarchy.ts';
+export { type WordTree, wordTrees } from './vocab/tree.ts';
 export {
   type Concept,
   loadVocabulary,
