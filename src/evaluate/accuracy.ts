@@ -44,7 +44,9 @@ export function topKFromRanked(
   }
   const shortest = ranked.reduce((least, list) => Math.min(least, list.length), Number.POSITIVE_INFINITY);
   const ranks = truth.map((name, i) => {
-    const rank = ranked[i].map(normalizeName).indexOf(normalizeName(name));
+    const own = normalizeName(name);
+    // An empty text is no name, and never right.
+    const rank = own === '' ? -1 : ranked[i].map(normalizeName).indexOf(own);
     return rank < 0 ? Number.POSITIVE_INFINITY : rank;
   });
   return shares(

@@ -84,8 +84,11 @@ test('names: found, missing and extra ones, once each', () => {
     missing: ['fox'],
     extra: ['emu'],
     recall: 2 / 3,
+    precision: 2 / 3,
+    f1: 2 / 3,
     iou: 2 / 4,
   });
+  expect(compareNames([], ['fox'])).toMatchObject({ found: [], recall: 0, precision: 0, f1: 0, iou: 0 });
   expect(() => compareNames(['a'], [])).toThrow('there are no true names');
 });
 
@@ -98,6 +101,7 @@ test('the whole report of six images', () => {
     images: 6,
     classes: 3,
     accuracy: { 1: 2 / 6, 3: 1 },
+    classAccuracy: expect.closeTo(5 / 18, 14),
     // dog = wolf (2), cat = cat (1), fox = no name (1)
     clustering: { clusters: 4, classes: 3, accuracy: 4 / 6, purity: 5 / 6, meanPurity: 3.5 / 4 },
     clusters: { clusters: 3, accuracy: 4 / 6, purity: 5 / 6 },
@@ -109,6 +113,9 @@ test('the whole report of six images', () => {
       truth: 'cat',
       images: 2,
       correct: 1,
+      recall: 1 / 2,
+      precision: 1,
+      f1: 2 / 3,
       predicted: [
         { name: 'cat', images: 1 },
         { name: 'dog', images: 1 },
@@ -118,12 +125,15 @@ test('the whole report of six images', () => {
       truth: 'dog',
       images: 3,
       correct: 1,
+      recall: 1 / 3,
+      precision: 1 / 2,
+      f1: 2 / 5,
       predicted: [
         { name: 'wolf', images: 2 },
         { name: 'dog', images: 1 },
       ],
     },
-    { truth: 'fox', images: 1, correct: 0, predicted: [{ name: '', images: 1 }] },
+    { truth: 'fox', images: 1, correct: 0, recall: 0, precision: 0, f1: 0, predicted: [{ name: '', images: 1 }] },
   ]);
   expect(report.confusions).toEqual([
     { truth: 'dog', predicted: 'wolf', images: 2 },

@@ -1,9 +1,12 @@
-/** One report of everything that METHOD §5 measures, except the semantic score. */
+/** One report of everything that METHOD §5 measures from names alone; the semantic score is in semantic.ts. */
 import { S3aError } from '../errors.ts';
 import { normalizeName } from '../vocab/vocabulary.ts';
 import { TOP_K, topKFromRanked } from './accuracy.ts';
 import { type ClusteringReport, evaluateClustering } from './clustering.ts';
 import { compareNames, type NamesReport } from './names.ts';
+import { type ClassReport, classReports, compare } from './per-class.ts';
+
+export type { ClassReport } from './per-class.ts';
 
 /** What was predicted, image by image. */
 export interface Predictions {
@@ -15,20 +18,15 @@ export interface Predictions {
   clusters?: ArrayLike<number>;
 }
 
-/** What became of the images of one true class. */
-export interface ClassReport {
-  truth: string;
-  images: number;
-  correct: number;
-  /** The commonest predicted names, the right one included, at most five; then by name. */
-  predicted: { name: string; images: number }[];
-}
-
 export interface Report {
   images: number;
   classes: number;
   /** Top-k accuracy by k, 0–1: 1, and the k of METHOD §5 that the ranked names are long enough for. */
   accuracy: Record<number, number>;
+  /** Top-1 accuracy of each true class, averaged over the classes: small classes count as much as large ones. */
+  classAccuracy: number;
+  /** F1 of each true class, averaged over the classes. */
+  macroF1: number;
   /** The predicted names taken as groups. */
   clustering: ClusteringReport;
   /** The clusters themselves, if they were given. */
@@ -64,6 +62,8 @@ export function evaluate(predictions: Predictions, truth: readonly string[]): Re
       ),
       ...(ranked && topKFromRanked(ranked, trueNames, TOP_K.slice(1))),
     },
+    classAccuracy: meanOver(perClass, ({ recall }) => recall),
+    macroF1: meanOver(perClass, ({ f1 }) => f1),
     clustering: evaluateClustering(names, trueNames),
     ...(predictions.clusters && { clusters: evaluateClustering(predictions.clusters, trueNames) }),
     names: compareNames(
@@ -81,29 +81,6 @@ export function evaluate(predictions: Predictions, truth: readonly string[]): Re
   };
 }
 
-function classReports(names: readonly string[], truth: readonly string[]): ClassReport[] {
-  const counts = new Map<string, Map<string, number>>();
-  for (const [i, own] of truth.entries()) {
-    let row = counts.get(own);
-    if (!row) {
-      row = new Map();
-      counts.set(own, row);
-    }
-    row.set(names[i], (row.get(names[i]) ?? 0) + 1);
-  }
-  return [...counts]
-    .sort(([a], [b]) => compare(a, b))
-    .map(([own, row]) => ({
-      truth: own,
-      images: [...row.values()].reduce((total, count) => total + count, 0),
-      correct: row.get(own) ?? 0,
-      predicted: [...row]
-        .map(([name, images]) => ({ name, images }))
-        .sort((a, b) => b.images - a.images || compare(a.name, b.name)),
-    }));
-}
-
-/** By code unit, so that the order does not depend on the machine's language. */
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+function meanOver(classes: readonly ClassReport[], figure: (report: ClassReport) => number): number {
+  return classes.reduce((sum, report) => sum + figure(report), 0) / classes.length;
 }

@@ -11,6 +11,10 @@ export interface NamesReport {
   extra: string[];
   /** Found over true names. */
   recall: number;
+  /** Found over given names; 0 when none was given. */
+  precision: number;
+  /** Harmonic mean of recall and precision; 0 when none was found. */
+  f1: number;
   /** Found over all names that are given or true. */
   iou: number;
 }
@@ -32,6 +36,8 @@ export function compareNames(given: Iterable<string>, truth: Iterable<string>): 
     missing: sorted.filter(name => !have.has(name)),
     extra,
     recall: found.length / want.size,
+    precision: have.size > 0 ? found.length / have.size : 0,
+    f1: (2 * found.length) / (want.size + have.size),
     iou: found.length / (want.size + extra.length),
   };
 }
