@@ -158,7 +158,9 @@ describe('a folder that does not fit is one clear line', () => {
   }
 
   test('no model', async () => {
-    await expect(loadCheckpoint('openai/clip-vit-base-patch16')).rejects.toThrow('openai/clip-vit-base-patch16@main is not in');
+    await expect(loadCheckpoint('openai/clip-vit-base-patch16')).rejects.toThrow(
+      'openai/clip-vit-base-patch16@main is not in',
+    );
   });
 
   test('missing, unknown and mis-shaped weights are named', async () => {
