@@ -64,7 +64,7 @@ export async function bestOf(kmeans: KMeans, options: Omit<ClusterOptions, 'widt
   let best: Clustering | undefined;
   for (let start = 1; start <= Math.max(1, nInit); start++) {
     const rows = await kmeans.plusPlus(k, random(seed, 'cluster', k, start).next);
-    const run = await kmeans.from(kmeans.rows(rows), {
+    const run = await kmeans.from(await kmeans.rows(rows), {
       ...options,
       onIteration: (iteration, inertia) => onProgress?.({ start, starts: nInit, iteration, inertia }),
     });

@@ -61,8 +61,7 @@ export async function estimateK(features: Float32Array, options: EstimateOptions
   const silhouetteOf = async (k: number): Promise<number> => {
     const known = curve.get(k);
     if (known !== undefined) return known;
-    const room = 2 ** Math.ceil(Math.log2(k));
-    const { labels } = await bestOf(kmeans, { k, nInit, seed, room });
+    const { labels } = await bestOf(kmeans, { k, nInit, seed });
     const silhouette = new Set(labels).size < 2 ? -1 : await silhouettes.score(labels);
     curve.set(k, silhouette);
     onProgress?.({ k, silhouette }, round);

@@ -1,8 +1,12 @@
-/** k-means on the engine: greedy k-means++ starts and Lloyd's iterations, by the rules of scikit-learn. */
-import { argMax, gemm, matMul, max } from '../engine/index.ts';
+/** k-means by the rules of scikit-learn: greedy k-means++ starts and Lloyd's iterations, without the work that changes nothing. */
 import { S3aError } from '../errors.ts';
-import { inertiaOf, lowerBound, meanVariance, moveCentres, relocateEmpty, squaredNorms } from './kmeans-math.ts';
-import { blockRows, type ComputeOptions, fed, type Loaded, RowPass, rowCount, takeRows } from './row-pass.ts';
+import type { Assigned, AssignStep } from './kmeans-assign.ts';
+import { groupOrder, plainOrder } from './kmeans-groups.ts';
+import { paddedWidth } from './kmeans-kernel.ts';
+import { inertiaOf, moveCentres, relocateEmpty } from './kmeans-math.ts';
+import { PART } from './kmeans-seed.ts';
+import { openSlices, type Slice } from './kmeans-slices.ts';
+import { type ComputeOptions, type Rows, rowCount, rowsOf } from './row-pass.ts';
 
 export interface Clustering {
   /** Cluster of every image, [N] in [0, k). */
@@ -19,40 +23,44 @@ export interface LloydOptions {
   maxIterations?: number;
   /** Stops when the squared shift of the centres is at most this share of the features' mean variance; default 1e-4. */
   tolerance?: number;
-  /** Centres the compiled product has room for, default their number; runs with the same room share one session. */
-  room?: number;
-  /** Called after every assignment with the inertia it found. */
-  onIteration?: (iteration: number, inertia: number) => void;
+  /** Called after every assignment with the inertia it found, and the share of the images compared with all centres. */
+  onIteration?: (iteration: number, inertia: number, compared: number) => void;
 }
 
-// Scores that are held at a time: 32 MB.
-const MOST_SCORES = 2 ** 23;
-// Score of a centre that only fills the block.
-const EMPTY = -3e38;
+// Values that are read and handed to a slice at once: 16 MB.
+const BLOCK = 2 ** 22;
 
-/** The images of one data set, clustered any number of times; a product is compiled once a size. */
+/** What the images say about themselves once they are loaded. */
+interface Loaded {
+  readonly slices: readonly Slice[];
+  readonly norms: Float64Array;
+  /** Sum of the squared lengths. */
+  readonly total: number;
+  readonly variance: number;
+  /** Of the grid on which sums of rows are exact, whatever the order. */
+  readonly magic: number;
+}
+
+/**
+ * The images of one data set, clustered any number of times. They are loaded once, into threads that share them out;
+ * results depend neither on the number of threads nor on what was computed before.
+ */
 export class KMeans {
   readonly count: number;
-  readonly #features: Float32Array;
-  readonly #loaded: Loaded;
+  readonly #rows: Rows;
   readonly #width: number;
-  readonly #options: ComputeOptions;
-  readonly #norms: Float64Array;
-  readonly #passes = new Map<string, Promise<RowPass>>();
+  readonly #threads: number | undefined;
+  #loading: Promise<Loaded> | undefined;
 
   /**
-   * @param features [N, width]; must not change while this lives
-   * @throws S3aError SHAPE, or VALUE when a feature is not finite.
+   * @param features [N, width], or rows to be read once; must not change before the first call has ended
+   * @throws S3aError SHAPE; what is called later throws VALUE when a feature is not finite
    */
-  constructor(features: Float32Array, width: number, options: ComputeOptions = {}) {
-    this.count = rowCount(features, width, 'image features');
-    this.#features = features;
-    this.#loaded = { matrix: features };
+  constructor(features: Float32Array | Rows, width: number, { threads }: ComputeOptions = {}) {
+    this.#rows = features instanceof Float32Array ? rowsOf(features, width, 'image features') : features;
+    this.count = this.#rows.count;
     this.#width = width;
-    this.#options = options;
-    this.#norms = squaredNorms(features, width);
-    const bad = this.#norms.findIndex(norm => !Number.isFinite(norm));
-    if (bad >= 0) throw new S3aError('VALUE', `the features of image ${bad} are not all finite numbers`);
+    this.#threads = threads;
   }
 
   /**
@@ -63,31 +71,32 @@ export class KMeans {
    * @throws S3aError CLUSTERS when there are fewer images than clusters.
    */
   async plusPlus(k: number, uniform: () => number): Promise<Int32Array> {
-    const n = this.#check(k);
+    this.#check(k);
+    const { slices, norms } = await this.#load();
     const trials = 2 + Math.floor(Math.log(k));
     const chosen = new Int32Array(k);
-    chosen[0] = Math.floor(uniform() * n);
-    let [closest] = await this.#distances(new Int32Array(trials).fill(chosen[0]));
-    let potential = sum(closest);
-    const rising = new Float64Array(n);
+    chosen[0] = Math.floor(uniform() * this.count);
+    await all(slices, slice => slice.ask<'seed'>({ kind: 'seed' }));
+    let parts = (await this.#try([chosen[0]], norms))[0];
+    let kept = 0;
     for (let c = 1; c < k; c++) {
-      for (let i = 0, total = 0; i < n; i++) rising[i] = total += closest[i];
-      const drawn = Int32Array.from({ length: trials }, () =>
-        Math.min(n - 1, lowerBound(rising, uniform() * potential)),
-      );
-      const distances = await this.#distances(drawn, closest);
-      const potentials = distances.map(sum);
-      const best = potentials.indexOf(Math.min(...potentials));
-      chosen[c] = drawn[best];
-      closest = distances[best];
-      potential = potentials[best];
+      await all(slices, slice => slice.ask<'keep'>({ kind: 'keep', trial: kept }));
+      const potential = sum(parts);
+      const drawn = await Promise.all(Array.from({ length: trials }, () => this.#locate(parts, uniform() * potential)));
+      const tried = await this.#try(drawn, norms);
+      const potentials = tried.map(sum);
+      kept = potentials.indexOf(Math.min(...potentials));
+      chosen[c] = drawn[kept];
+      parts = tried[kept];
     }
     return chosen;
   }
 
   /** The rows at the given indices as centres [k, D]. */
-  rows(indices: Int32Array): Float32Array {
-    return takeRows(this.#features, this.#width, indices);
+  async rows(indices: Int32Array): Promise<Float32Array> {
+    const taken = new Float32Array(indices.length * this.#width);
+    await Promise.all(Array.from(indices, async (index, i) => taken.set(await this.#row(index), i * this.#width)));
+    return taken;
   }
 
   /**
@@ -97,127 +106,187 @@ export class KMeans {
    */
   async from(start: Float32Array, options: LloydOptions = {}): Promise<Clustering> {
     const { maxIterations = 1000, tolerance = 1e-4, onIteration } = options;
-    const [features, width] = [this.#features, this.#width];
-    const k = rowCount(start, width, 'centres');
+    const k = rowCount(start, this.#width, 'centres');
     this.#check(k);
-    const room = Math.max(k, options.room ?? k);
-    const threshold = tolerance * meanVariance(features, width);
+    const { slices, total, variance, magic } = await this.#load();
+    const assign = (step: Omit<AssignStep, 'magic'>): Promise<Counted> =>
+      all(slices, slice => slice.ask<'assign'>({ kind: 'assign', step: { ...step, magic } })).then(parts =>
+        added(parts, this.#width),
+      );
     let centres = Float64Array.from(start);
-    let labels = new Int32Array(this.count).fill(-1);
-    let settled = false;
+    let found: Counted = { sums: centres, sizes: new Int32Array(k), moved: 1, compared: 0 };
     let iterations = 0;
     while (iterations < maxIterations) {
       iterations++;
-      const sums = new Float64Array(k * width);
-      const sizes = new Int32Array(k);
-      const before = labels;
-      const step = await this.#assign(centres, room, (image, label) => {
-        sizes[label]++;
-        for (let d = 0; d < width; d++) sums[label * width + d] += features[image * width + d];
-      });
-      labels = step.labels;
-      onIteration?.(iterations, step.inertia);
-      relocateEmpty(features, width, labels, centres, sums, sizes);
+      const rounded = Float32Array.from(centres);
+      // The first centres are single images, which tell little about who will be near whom.
+      const order = iterations === 1 ? plainOrder(k) : iterations === 2 ? groupOrder(rounded, this.#width) : undefined;
+      found = await assign({ centres: rounded, fresh: iterations === 1, order });
+      onIteration?.(iterations, inertiaOf(total, found.sums, found.sizes, rounded), found.compared / this.count);
+      const [sums, sizes] = [found.sums.slice(), found.sizes.slice()];
+      const empty = [...sizes.keys()].filter(cluster => sizes[cluster] === 0);
+      if (empty.length > 0) {
+        const distances = await all(slices, slice => slice.ask<'distances'>({ kind: 'distances', centres }));
+        const labels = await this.#labels();
+        await relocateEmpty(empty, joined(distances, this.count), labels, image => this.#row(image), sums, sizes);
+      }
       const shift = moveCentres(centres, sums, sizes);
       centres = sums;
-      settled = labels.every((label, i) => label === before[i]);
-      if (settled || shift <= threshold) break;
+      if (found.moved === 0 || shift <= tolerance * variance) break;
     }
     // Short of a fixed point the centres have moved since the images were assigned.
-    if (!settled) labels = (await this.#assign(centres, room)).labels;
-    const inertia = inertiaOf(features, width, labels, centres);
-    return { labels, centres: Float32Array.from(centres), inertia, iterations };
+    if (found.moved > 0) {
+      found = await assign({
+        centres: Float32Array.from(centres),
+        fresh: iterations === 0,
+        order: iterations === 0 ? plainOrder(k) : undefined,
+      });
+    }
+    const inertia = inertiaOf(total, found.sums, found.sizes, centres);
+    return { labels: await this.#labels(), centres: Float32Array.from(centres), inertia, iterations };
   }
 
-  /** Ends all sessions. */
+  /** Frees the images and ends the threads. */
   async dispose(): Promise<void> {
-    const passes = [...this.#passes.values()];
-    this.#passes.clear();
-    for (const pass of await Promise.allSettled(passes)) {
-      if (pass.status === 'fulfilled') await pass.value.dispose();
-    }
+    const loading = this.#loading;
+    this.#loading = Promise.reject(new S3aError('RUN', 'the clustering has been disposed'));
+    this.#loading.catch(() => undefined);
+    const loaded = await loading?.catch(() => undefined);
+    await Promise.all((loaded?.slices ?? []).map(slice => slice.close()));
   }
 
-  #check(k: number): number {
+  #check(k: number): void {
     if (!Number.isInteger(k) || k < 1) throw new S3aError('CLUSTERS', `cannot form ${k} clusters`);
-    if (k > this.count) {
-      const hint = `Ask for at most ${this.count} clusters, or add images.`;
-      throw new S3aError('CLUSTERS', `cannot form ${k} clusters from ${this.count} images`, hint);
-    }
-    return this.count;
+    if (k <= this.count) return;
+    const hint = `Ask for at most ${this.count} clusters, or add images.`;
+    throw new S3aError('CLUSTERS', `cannot form ${k} clusters from ${this.count} images`, hint);
   }
 
-  /** Squared distances of all images from each of the given rows, no larger than `bound`; [trials][N]. */
-  async #distances(rows: Int32Array, bound?: Float64Array): Promise<Float64Array[]> {
-    const trials = rows.length;
-    const pass = await this.#pass(`trials ${trials}`, trials, () => {
-      const candidates = fed('candidates', [trials, this.#width]);
-      return images => ({ products: matMul(images, candidates, { transB: true }) });
-    });
-    const distances = Array.from({ length: trials }, () => new Float64Array(this.count));
-    await pass.run(this.#loaded, { candidates: this.rows(rows) }, (outputs, start, count) => {
-      const products = outputs.products as Float32Array;
-      for (let i = 0; i < count; i++) {
-        const image = start + i;
-        const most = bound ? bound[image] : Number.POSITIVE_INFINITY;
-        for (let t = 0; t < trials; t++) {
-          const squared = this.#norms[image] + this.#norms[rows[t]] - 2 * products[i * trials + t];
-          distances[t][image] = Math.min(most, Math.max(0, squared));
+  #load(): Promise<Loaded> {
+    this.#loading ??= this.#read();
+    return this.#loading;
+  }
+
+  async #read(): Promise<Loaded> {
+    const slices = await openSlices(this.count, this.#width, this.#threads);
+    try {
+      const step = Math.max(1, Math.floor(BLOCK / this.#width));
+      for (const slice of slices) {
+        for (let start = slice.start; start < slice.end; start += step) {
+          const block = await this.#rows.read(start, Math.min(slice.end, start + step));
+          // A part of a larger array would be sent with all of it.
+          const whole = block.byteLength === block.buffer.byteLength;
+          await slice.ask<'append'>({ kind: 'append', block: whole ? block : block.slice() });
         }
       }
-    });
-    // Rounding must not leave an image at a distance from itself, or it could be drawn again.
-    rows.forEach((row, t) => {
-      distances[t][row] = 0;
-    });
-    return distances;
+      const facts = await all(slices, slice => slice.ask<'facts'>({ kind: 'facts' }));
+      const norms = joined(
+        facts.map(fact => fact.norms),
+        this.count,
+      );
+      const bad = norms.findIndex(norm => !Number.isFinite(norm));
+      if (bad >= 0) throw new S3aError('VALUE', `the features of image ${bad} are not all finite numbers`);
+      const largest = Math.max(1e-30, ...facts.map(fact => fact.largest));
+      // Sums of all rows stay below 2⁵² steps of the grid, so float64 holds every one of them exactly.
+      const magic = 1.5 * 2 ** Math.ceil(Math.log2(largest * this.count));
+      const sums = await all(slices, slice => slice.ask<'sum'>({ kind: 'sum', magic }));
+      const mean = Float64Array.from({ length: this.#width }, (_, d) => sum(sums.map(part => part[d])) / this.count);
+      const total = sum(norms);
+      const variance = (total / this.count - sum(mean.map(value => value * value))) / this.#width;
+      return { slices, norms, total, variance, magic };
+    } catch (error) {
+      await Promise.all(slices.map(slice => slice.close()));
+      throw error;
+    }
   }
 
-  /** The nearest centre of every image, which is the largest of x·c − |c|²/2. */
-  async #assign(
-    centres: Float64Array,
-    room: number,
-    visit?: (image: number, label: number) => void,
-  ): Promise<{ labels: Int32Array<ArrayBuffer>; inertia: number }> {
-    const pass = await this.#pass(`centres ${room}`, room, () => {
-      const [means, halves] = [fed('centres', [room, this.#width]), fed('bias', [room])];
-      return images => {
-        const scores = gemm(images, means, halves, { transB: true });
-        return { label: argMax(scores), score: max(scores, { axes: [1] }) };
-      };
-    });
-    const padded = new Float32Array(room * this.#width);
-    padded.set(centres);
-    const bias = new Float32Array(room).fill(EMPTY);
-    squaredNorms(padded.subarray(0, centres.length), this.#width).forEach((norm, c) => {
-      bias[c] = -norm / 2;
-    });
+  async #labels(): Promise<Int32Array> {
+    const { slices } = await this.#load();
     const labels = new Int32Array(this.count);
-    let inertia = 0;
-    await pass.run(this.#loaded, { centres: padded, bias }, (outputs, start, count) => {
-      const [label, score] = [outputs.label as Int32Array, outputs.score as Float32Array];
-      for (let i = 0; i < count; i++) {
-        labels[start + i] = label[i];
-        inertia += this.#norms[start + i] - 2 * score[i];
-        visit?.(start + i, labels[start + i]);
-      }
+    const parts = await all(slices, slice => slice.ask<'labels'>({ kind: 'labels' }));
+    parts.forEach((part, s) => {
+      labels.set(part, slices[s].start);
     });
-    return { labels, inertia };
+    return labels;
   }
 
-  #pass(key: string, columns: number, build: () => Parameters<typeof RowPass.compile>[1]): Promise<RowPass> {
-    const known = this.#passes.get(key);
-    if (known) return known;
-    const [width, rows] = [this.#width, blockRows(this.count, this.#width)];
-    const chunk = Math.floor(MOST_SCORES / columns);
-    const made = RowPass.compile({ rows, width, chunk }, build(), this.#options);
-    this.#passes.set(key, made);
-    return made;
+  async #row(index: number): Promise<Float32Array> {
+    const { slices } = await this.#load();
+    const slice = slices.find(({ end }) => index < end)!;
+    return slice.ask<'row'>({ kind: 'row', index: index - slice.start });
+  }
+
+  /** Sums by parts of the squared distances that there would be with each row as a further centre. */
+  async #try(drawn: readonly number[], norms: Float64Array): Promise<Float64Array[]> {
+    const { slices } = await this.#load();
+    const rows = await this.rows(Int32Array.from(drawn));
+    const answers = await all(slices, slice =>
+      slice.ask<'try'>({
+        kind: 'try',
+        trial: {
+          rows,
+          norms: Float64Array.from(drawn, row => norms[row]),
+          places: Int32Array.from(drawn, row => row - slice.start),
+        },
+      }),
+    );
+    return drawn.map((_, t) => {
+      const parts = answers.map(answer => answer.subarray(...span(answer.length / drawn.length, t)));
+      return joined(parts, Math.ceil(this.count / PART));
+    });
+  }
+
+  /** The first image at which the sum of all distances up to it reaches a value. */
+  async #locate(parts: Float64Array, value: number): Promise<number> {
+    const { slices } = await this.#load();
+    let part = 0;
+    let before = 0;
+    while (part < parts.length - 1 && before + parts[part] < value) before += parts[part++];
+    const slice = slices.find(({ end }) => part * PART < end)!;
+    const inside = part - slice.start / PART;
+    return slice.start + (await slice.ask<'locate'>({ kind: 'locate', part: inside, value: value - before }));
   }
 }
 
-function sum(values: Float64Array): number {
+interface Counted extends Omit<Assigned, 'sums' | 'sizes'> {
+  /** [k, width] */
+  readonly sums: Float64Array;
+  readonly sizes: Int32Array;
+}
+
+/** The sum over slices: exact, so their order does not show. */
+function added(parts: readonly Assigned[], width: number): Counted {
+  const k = parts[0].sizes.length;
+  const padded = paddedWidth(width);
+  const [sums, sizes] = [new Float64Array(k * width), new Int32Array(k)];
+  let [moved, compared] = [0, 0];
+  for (const part of parts) {
+    for (let c = 0; c < k; c++) {
+      sizes[c] += part.sizes[c];
+      for (let d = 0; d < width; d++) sums[c * width + d] += part.sums[c * padded + d];
+    }
+    moved += part.moved;
+    compared += part.compared;
+  }
+  return { sums, sizes, moved, compared };
+}
+
+const all = <T>(slices: readonly Slice[], ask: (slice: Slice) => Promise<T>): Promise<T[]> =>
+  Promise.all(slices.map(ask));
+const span = (length: number, index: number): [number, number] => [index * length, (index + 1) * length];
+
+function joined(parts: readonly Float64Array[], length: number): Float64Array {
+  const whole = new Float64Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+function sum(values: ArrayLike<number>): number {
   let total = 0;
-  for (const value of values) total += value;
+  for (let i = 0; i < values.length; i++) total += values[i];
   return total;
 }

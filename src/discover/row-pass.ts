@@ -44,6 +44,23 @@ export function takeRows(matrix: Float32Array, width: number, indices: ArrayLike
   return taken;
 }
 
+/** The rows of a matrix that need not be in memory. */
+export interface Rows {
+  readonly count: number;
+  readonly width: number;
+  /** Rows [start, end) as [end − start, width]; the caller must not change them. */
+  read(start: number, end: number): Promise<Float32Array>;
+}
+
+/**
+ * The rows of a matrix that is in memory.
+ * @throws S3aError SHAPE as `rowCount`
+ */
+export function rowsOf(matrix: Float32Array, width: number, what: string): Rows {
+  const count = rowCount(matrix, width, what);
+  return { count, width, read: (start, end) => Promise.resolve(matrix.subarray(start * width, end * width)) };
+}
+
 /** A matrix that is about to pass; what of it the session holds is not sent again. */
 export interface Loaded {
   readonly matrix: Float32Array;

@@ -1,0 +1,416 @@
+/** Nearest centres by skipping what cannot be nearest: Yinyang's bounds, an 8-bit filter, and exact products for the rest. */
+import { type FilterTable, filterTable } from './kmeans-filter.ts';
+import { GROUP } from './kmeans-kernel.ts';
+import type { ImageSlice, QuantisedRows } from './kmeans-slice.ts';
+
+/** Centres to assign images to. */
+export interface AssignStep {
+  /** [k, width] */
+  readonly centres: Float32Array;
+  /** Of the grid on which rows are summed. */
+  readonly magic: number;
+  /** Forget all labels: a new run begins. */
+  readonly fresh: boolean;
+  /** [groups·GROUP] the centres of each group, −1 where a group is not full; given when it is new. */
+  readonly order?: Int32Array;
+}
+
+export interface Assigned {
+  /** [k, padded width] sums of the rows of every cluster, on the grid. */
+  readonly sums: Float64Array<ArrayBuffer>;
+  readonly sizes: Int32Array<ArrayBuffer>;
+  /** Images whose cluster changed, and images that were compared with all centres. */
+  readonly moved: number;
+  readonly compared: number;
+}
+
+// Scores that the filter makes at once: they stay in the processor's caches. Fewer images than the least are not worth a call.
+const SCORES = 2 ** 20;
+const [LEAST, MOST] = [256, 4096];
+// Comparing a group takes about as long as filtering five.
+const FEW = 5;
+// When more than this share of the images twice needed every centre in spite of bounds, none are kept for some steps.
+const HOPELESS = 0.9;
+const REST = 3;
+
+/**
+ * The clusters of a slice's images under centres that move.
+ *
+ * The nearest centre is the one of the greatest x·c − |c|²/2 with the product as the kernel has it in float32, the lowest
+ * index among equals. Whatever else is computed only decides which of these numbers are needed, with margins that cover
+ * its rounding, so labels depend on the images and centres alone.
+ *
+ * Bounds are those of Yinyang k-means (Ding et al., ICML 2015): an upper one for the distance from an image's own centre,
+ * a lower one for the other centres of each group. They are stored with what centres have moved since the start of the
+ * run added or taken away, so a move changes none of them.
+ */
+export class Assigner {
+  readonly labels: Int32Array<ArrayBuffer>;
+  readonly #slice: ImageSlice;
+  #k = 0;
+  #groups = 0;
+  #magic = 0;
+  /** Centre of every slot, −1 for none, and slot of every centre. */
+  #order: Int32Array = new Int32Array(0);
+  #slotOf = new Int32Array(0);
+  #centres: Float32Array = new Float32Array(0);
+  /** |c|²/2 of every slot; infinite for none. */
+  #halves = new Float64Array(0);
+  #sizes = new Int32Array(0);
+  // Addresses of the centres by slot, and of the sums by cluster.
+  #table = 0;
+  #sums = 0;
+  /** Whether the bounds hold, and the steps for which none will be kept. */
+  #bounded = false;
+  #rest = 0;
+  /** Steps in a row for which the bounds were of no use. */
+  #failed = 0;
+  readonly #upper: Float32Array;
+  readonly #least: Float32Array;
+  #lower = new Float32Array(0);
+  #movedSlot = new Float64Array(0);
+  #movedGroup = new Float64Array(0);
+  #movedMost = 0;
+  // What rounding may do to a score, and to a stored bound.
+  #eta = 0;
+  #round = 0;
+  // The groups that one image is compared with: how many, which, their best centre, and their two best scores.
+  #met = 0;
+  #metGroup = new Int32Array(0);
+  #metCentre = new Int32Array(0);
+  #metBest = new Float64Array(0);
+  #metSecond = new Float64Array(0);
+  #score = 0;
+  #products = new Float32Array(0);
+
+  constructor(slice: ImageSlice) {
+    this.#slice = slice;
+    this.labels = new Int32Array(slice.count).fill(-1);
+    this.#upper = new Float32Array(slice.count);
+    this.#least = new Float32Array(slice.count);
+  }
+
+  /** Moves every image to its nearest centre. */
+  async assign(step: AssignStep): Promise<Assigned> {
+    const quantised = await this.#slice.quantised();
+    this.#begin(step);
+    const { count, kernel, padded } = this.#slice;
+    const keep = this.#rest === 0;
+    if (keep && this.#lower.length !== count * this.#groups) this.#lower = new Float32Array(count * this.#groups);
+    const rows = new Int32Array(count);
+    let [all, moved] = [0, 0];
+    for (let i = 0; i < count; i++) {
+      const change = this.#bounded ? this.#check(i) : -1;
+      if (change < 0) rows[all++] = i;
+      else moved += change;
+    }
+    const open = rows.subarray(0, all);
+    moved += quantised ? await this.#filtered(open, quantised, keep) : this.#plain(open, keep);
+    if (this.#rest > 0) this.#rest--;
+    if (this.#bounded) this.#failed = all > HOPELESS * count ? this.#failed + 1 : 0;
+    if (this.#failed === 2) [this.#rest, this.#failed] = [REST, 0];
+    this.#bounded = keep;
+    const sums = new Float64Array(kernel.memory.buffer, this.#sums, this.#k * padded).slice();
+    return { sums, sizes: this.#sizes.slice(), moved, compared: all };
+  }
+
+  /** Squared distances of all images from the float64 centres [k, width] of their clusters. */
+  distances(centres: Float64Array): Float64Array<ArrayBuffer> {
+    const distances = new Float64Array(this.labels.length);
+    for (let i = 0; i < distances.length; i++) {
+      const row = this.#slice.values(i);
+      const at = this.labels[i] * row.length;
+      for (let d = 0; d < row.length; d++) distances[i] += (row[d] - centres[at + d]) ** 2;
+    }
+    return distances;
+  }
+
+  /** Takes over the centres, and adds to the bounds how far they have moved. */
+  #begin({ centres, fresh, order, magic }: AssignStep): void {
+    const { width, padded, kernel, norms, scratch } = this.#slice;
+    const k = centres.length / width;
+    if (fresh) this.#start(k);
+    if (order) this.#regroup(order);
+    this.#magic = magic;
+    const table = new Float32Array(kernel.memory.buffer, this.#table, this.#groups * GROUP * padded);
+    this.#products = new Float32Array(kernel.memory.buffer, scratch, GROUP);
+    const moves = new Float64Array(this.#groups);
+    let longest = 0;
+    for (let c = 0; c < k; c++) {
+      const slot = this.#slotOf[c];
+      const [from, to] = [c * width, slot * padded];
+      let [norm, shift] = [0, 0];
+      for (let d = 0; d < width; d++) {
+        const value = centres[from + d];
+        norm += value * value;
+        // Behind a new order stand other centres, but then nothing is bounded.
+        shift += (value - table[to + d]) ** 2;
+        table[to + d] = value;
+      }
+      longest = Math.max(longest, norm);
+      this.#halves[slot] = norm / 2;
+      if (shift === 0) continue;
+      const distance = Math.sqrt(shift) * 1.000001;
+      this.#movedSlot[slot] += distance;
+      const group = Math.floor(slot / GROUP);
+      moves[group] = Math.max(moves[group], distance);
+    }
+    let most = 0;
+    moves.forEach((move, group) => {
+      this.#movedGroup[group] += move;
+      most = Math.max(most, move);
+    });
+    this.#movedMost += most;
+    this.#centres = centres;
+    let norm = 0;
+    for (const value of norms) norm = Math.max(norm, value);
+    // Sums of padded/4 products in each lane, and a few more additions.
+    this.#eta = (padded / 4 + 16) * 2 ** -24 * Math.sqrt(norm * longest);
+    this.#round = 1e-5 * Math.sqrt(norm + longest);
+    // Stored bounds carry all movement; where it dwarfs the distances, float32 is too coarse for them.
+    if (this.#movedMost > 50 * Math.sqrt(norm + longest) || !this.#bounded) this.#forget();
+  }
+
+  #start(k: number): void {
+    const { kernel, padded } = this.#slice;
+    const groups = Math.ceil(k / GROUP);
+    this.#k = k;
+    this.#groups = groups;
+    this.#sizes = new Int32Array(k);
+    this.#slotOf = new Int32Array(k);
+    this.#movedSlot = new Float64Array(groups * GROUP);
+    this.#movedGroup = new Float64Array(groups);
+    this.#metGroup = new Int32Array(groups);
+    this.#metCentre = new Int32Array(groups);
+    this.#metBest = new Float64Array(groups);
+    this.#metSecond = new Float64Array(groups);
+    this.labels.fill(-1);
+    this.#sums = this.#slice.reserve(8 * k * padded + 4 * groups * GROUP * padded);
+    this.#table = this.#sums + 8 * k * padded;
+    new Uint8Array(kernel.memory.buffer, this.#sums).fill(0);
+    // The first step moves centres from single images to means, which no bound survives.
+    this.#rest = 1;
+    this.#failed = 0;
+    this.#forget();
+  }
+
+  #regroup(order: Int32Array): void {
+    this.#order = order;
+    this.#halves = new Float64Array(order.length).fill(Number.POSITIVE_INFINITY);
+    order.forEach((centre, slot) => {
+      if (centre >= 0) this.#slotOf[centre] = slot;
+    });
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#bounded = false;
+    this.#movedSlot.fill(0);
+    this.#movedGroup.fill(0);
+    this.#movedMost = 0;
+  }
+
+  /** Settles an image by its bounds: 1 when its cluster changed, 0 when not, −1 when all centres must be looked at. */
+  #check(i: number): number {
+    const { kernel, norms, padded } = this.#slice;
+    const slot = this.#slotOf[this.labels[i]];
+    const least = this.#least[i] - this.#movedMost;
+    const loose = this.#upper[i] + this.#movedSlot[slot];
+    if (least > loose && (least - loose) * (least + loose) > 4 * this.#eta) return 0;
+    const own = kernel.dot(this.#slice.row(i), this.#table + 4 * padded * slot) - this.#halves[slot];
+    const upper = Math.max(0, norms[i] - 2 * own + 2 * this.#eta);
+    // A centre at least this far away has a lower score.
+    const far = Math.sqrt(upper + 4 * this.#eta);
+    if (least > far) {
+      this.#upper[i] = Math.sqrt(upper) + this.#round - this.#movedSlot[slot];
+      return 0;
+    }
+    const [lower, moved, groups] = [this.#lower, this.#movedGroup, this.#groups];
+    const few = Math.max(2, Math.ceil(groups / FEW));
+    let rest = Number.POSITIVE_INFINITY;
+    this.#met = 0;
+    for (let g = 0, at = i * groups; g < groups; g++, at++) {
+      const bound = lower[at] - moved[g];
+      if (bound > far) {
+        if (bound < rest) rest = bound;
+      } else {
+        if (this.#met === few) return -1;
+        this.#metGroup[this.#met++] = g;
+      }
+    }
+    for (let m = 0; m < this.#met; m++) this.#compare(i, m);
+    const found = this.#best(own, this.labels[i]);
+    if (found !== this.labels[i]) {
+      // The old centre is now one of the others of its group.
+      const group = Math.floor(slot / GROUP);
+      const distance = this.#atLeast(i, own);
+      const at = i * groups + group;
+      lower[at] = Math.min(lower[at], distance + moved[group]);
+      rest = Math.min(rest, distance);
+    }
+    this.#bound(i, found, rest);
+    return this.#relabel(i, found);
+  }
+
+  /** Compares images with the groups that may hold their nearest centre by the 8-bit scores; returns how many moved. */
+  async #filtered(rows: Int32Array, quantised: QuantisedRows, keep: boolean): Promise<number> {
+    const { padded, width } = this.#slice;
+    const { filter, mean, step } = quantised;
+    if (rows.length === 0) return 0;
+    const values = new Float64Array(width);
+    const table = filterTable(this.#groups, padded, slot => {
+      const centre = this.#order[slot];
+      if (centre < 0) return undefined;
+      let norm = 0;
+      for (let d = 0; d < width; d++) {
+        values[d] = this.#centres[centre * width + d] - mean[d];
+        norm += values[d] * values[d];
+      }
+      return { values, bias: -norm / 2 };
+    });
+    let moved = 0;
+    const size = Math.max(LEAST, Math.min(MOST, Math.floor(SCORES / table.scales.length)));
+    const gathered = new Uint8Array(Math.min(size, rows.length) * padded);
+    const source = this.#slice.bytes(0, this.#slice.count);
+    for (let start = 0; start < rows.length; start += size) {
+      const chunk = rows.subarray(start, start + size);
+      let bytes = source.subarray(chunk[0] * padded, (chunk[0] + chunk.length) * padded);
+      if (chunk[chunk.length - 1] !== chunk[0] + chunk.length - 1) {
+        bytes = gathered.subarray(0, chunk.length * padded);
+        chunk.forEach((i, r) => {
+          bytes.set(source.subarray(i * padded, (i + 1) * padded), r * padded);
+        });
+      }
+      const scores = await filter.run(bytes, chunk.length, step, table);
+      for (let r = 0; r < chunk.length; r++) moved += this.#settle(chunk[r], scores, r, table, quantised, keep);
+    }
+    return moved;
+  }
+
+  /** Settles one image by row r of the scores. */
+  #settle(
+    i: number,
+    scores: Float32Array,
+    r: number,
+    { lengths, errors, longest, bias }: FilterTable,
+    quantised: QuantisedRows,
+    keep: boolean,
+  ): number {
+    const groups = this.#groups;
+    const base = r * groups;
+    // |x − mean|² of float32 sums, downwards and upwards.
+    const doubt = (this.#slice.padded / 4 + 16) * 2 ** -22;
+    const square = quantised.squares[i] * (1 - doubt);
+    const length = Math.sqrt(quantised.squares[i] * (1 + doubt));
+    const error = quantised.errors[i];
+    const slack = 1e-6 * (length * longest + bias);
+    let sure = Number.NEGATIVE_INFINITY;
+    for (let g = 0; g < groups; g++) {
+      const least = scores[base + g] - error * lengths[g] - length * errors[g];
+      if (least > sure) sure = least;
+    }
+    sure -= 2 * slack + 2 * this.#eta;
+    const [lower, moved] = [this.#lower, this.#movedGroup];
+    let rest = Number.NEGATIVE_INFINITY;
+    this.#met = 0;
+    for (let g = 0, at = i * groups; g < groups; g++, at++) {
+      const most = scores[base + g] + error * lengths[g] + length * errors[g];
+      if (most >= sure) {
+        this.#metGroup[this.#met] = g;
+        this.#compare(i, this.#met++);
+      } else if (keep) {
+        if (most > rest) rest = most;
+        lower[at] = Math.sqrt(Math.max(0, square - 2 * (most + slack))) - this.#round + moved[g];
+      }
+    }
+    const found = this.#best(Number.NEGATIVE_INFINITY, -1);
+    if (keep) this.#bound(i, found, Math.sqrt(Math.max(0, square - 2 * (rest + slack))) - this.#round);
+    return this.#relabel(i, found);
+  }
+
+  /** Compares images with all centres. */
+  #plain(rows: Int32Array, keep: boolean): number {
+    let moved = 0;
+    for (const i of rows) {
+      for (this.#met = 0; this.#met < this.#groups; this.#met++) {
+        this.#metGroup[this.#met] = this.#met;
+        this.#compare(i, this.#met);
+      }
+      const found = this.#best(Number.NEGATIVE_INFINITY, -1);
+      if (keep) this.#bound(i, found, Number.POSITIVE_INFINITY);
+      moved += this.#relabel(i, found);
+    }
+    return moved;
+  }
+
+  /** The two best scores of the group met as number m. */
+  #compare(i: number, m: number): void {
+    const { kernel, padded, scratch } = this.#slice;
+    const first = this.#metGroup[m] * GROUP;
+    kernel.dots(this.#slice.row(i), this.#table + 4 * padded * first, scratch);
+    const products = this.#products;
+    const [halves, order] = [this.#halves, this.#order];
+    let [best, second, centre] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY, -1];
+    for (let slot = first, c = 0; c < GROUP; slot++, c++) {
+      const score = products[c] - halves[slot];
+      if (score > best || (score === best && order[slot] < centre)) {
+        second = best;
+        best = score;
+        centre = order[slot];
+      } else if (score > second) second = score;
+    }
+    this.#metBest[m] = best;
+    this.#metSecond[m] = second;
+    this.#metCentre[m] = centre;
+  }
+
+  /** The best centre met, or the given one of the given score; its score is left in `#score`. */
+  #best(score: number, centre: number): number {
+    let [most, best] = [score, centre];
+    for (let m = 0; m < this.#met; m++) {
+      const found = this.#metBest[m];
+      if (found > most || (found === most && this.#metCentre[m] < best)) {
+        most = found;
+        best = this.#metCentre[m];
+      }
+    }
+    this.#score = most;
+    return best;
+  }
+
+  /** The distance from an image that a centre of some score has at least, less what storing may add. */
+  #atLeast(i: number, score: number): number {
+    return Math.sqrt(Math.max(0, this.#slice.norms[i] - 2 * score - 2 * this.#eta)) - this.#round;
+  }
+
+  /** Stores bounds of an image whose nearest centre is `best`; centres of groups that were not met are `rest` away or more. */
+  #bound(i: number, best: number, rest: number): void {
+    const [lower, moved] = [this.#lower, this.#movedGroup];
+    let least = rest;
+    for (let m = 0; m < this.#met; m++) {
+      const score = this.#metCentre[m] === best ? this.#metSecond[m] : this.#metBest[m];
+      const distance = this.#atLeast(i, score);
+      const group = this.#metGroup[m];
+      lower[i * this.#groups + group] = distance + moved[group];
+      if (distance < least) least = distance;
+    }
+    this.#least[i] = least - this.#round + this.#movedMost;
+    const upper = Math.sqrt(Math.max(0, this.#slice.norms[i] - 2 * this.#score + 2 * this.#eta));
+    this.#upper[i] = upper + this.#round - this.#movedSlot[this.#slotOf[best]];
+  }
+
+  #relabel(i: number, label: number): number {
+    const before = this.labels[i];
+    if (before === label) return 0;
+    const { kernel, padded } = this.#slice;
+    const row = this.#slice.row(i);
+    if (before >= 0) {
+      kernel.add(row, this.#sums + 8 * padded * before, this.#magic, -1);
+      this.#sizes[before]--;
+    }
+    kernel.add(row, this.#sums + 8 * padded * label, this.#magic, 1);
+    this.#sizes[label]++;
+    this.labels[i] = label;
+    return 1;
+  }
+}

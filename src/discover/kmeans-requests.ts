@@ -1,0 +1,80 @@
+/** What a slice of images is asked, and its answers: by a message in a thread of its own, by a call when it is small. */
+import { type Assigned, Assigner, type AssignStep } from './kmeans-assign.ts';
+import { Seeder, type Trial } from './kmeans-seed.ts';
+import { ImageSlice } from './kmeans-slice.ts';
+
+export type SliceRequest =
+  | { readonly kind: 'open'; readonly count: number; readonly width: number }
+  | { readonly kind: 'append'; readonly block: Float32Array }
+  | { readonly kind: 'facts' }
+  | { readonly kind: 'sum'; readonly magic: number }
+  | { readonly kind: 'row'; readonly index: number }
+  | { readonly kind: 'seed' }
+  | { readonly kind: 'try'; readonly trial: Trial }
+  | { readonly kind: 'keep'; readonly trial: number }
+  | { readonly kind: 'locate'; readonly part: number; readonly value: number }
+  | { readonly kind: 'assign'; readonly step: AssignStep }
+  | { readonly kind: 'labels' }
+  | { readonly kind: 'distances'; readonly centres: Float64Array }
+  | { readonly kind: 'close' };
+
+/** The answer to each kind of request. */
+export interface SliceAnswers {
+  open: undefined;
+  append: undefined;
+  /** Squared lengths of the rows, and their largest value. */
+  facts: { norms: Float64Array; largest: number };
+  sum: Float64Array;
+  row: Float32Array;
+  seed: undefined;
+  try: Float64Array;
+  keep: undefined;
+  locate: number;
+  assign: Assigned;
+  labels: Int32Array;
+  distances: Float64Array;
+  close: undefined;
+}
+
+/** A slice that answers requests, one after the other. */
+export function openSlice(): (request: SliceRequest) => Promise<SliceAnswers[keyof SliceAnswers]> {
+  let slice: ImageSlice;
+  let assigner: Assigner;
+  let seeder: Seeder;
+  return async request => {
+    switch (request.kind) {
+      case 'open':
+        slice = new ImageSlice(request.count, request.width);
+        assigner = new Assigner(slice);
+        return undefined;
+      case 'append':
+        slice.append(request.block);
+        return undefined;
+      case 'facts':
+        return { norms: slice.norms, largest: slice.largest };
+      case 'sum':
+        return slice.sum(request.magic);
+      case 'row':
+        return slice.values(request.index).slice();
+      case 'seed':
+        seeder = new Seeder(slice);
+        return undefined;
+      case 'try':
+        return seeder.try(request.trial);
+      case 'keep':
+        seeder.keep(request.trial);
+        return undefined;
+      case 'locate':
+        return seeder.locate(request.part, request.value);
+      case 'assign':
+        return assigner.assign(request.step);
+      case 'labels':
+        return assigner.labels.slice();
+      case 'distances':
+        return assigner.distances(request.centres);
+      case 'close':
+        await slice?.dispose();
+        return undefined;
+    }
+  };
+}

@@ -1,0 +1,145 @@
+/** Some of the images of a clustering in a WebAssembly memory, with their lengths, their bytes for the filter, and tables. */
+import { ScoreFilter } from './kmeans-filter.ts';
+import { type Kernel, makeKernel, paddedWidth } from './kmeans-kernel.ts';
+
+/** Bytes of a memory that rows may take; addresses end at 4 GB, and tables lie behind the rows. */
+export const MOST_BYTES = 3 * 2 ** 30;
+const PAGE = 65536;
+// Images fewer than this are compared with every centre: the filter would not pay for its start.
+const FILTERED = 4096;
+
+/** Images as bytes: (row − mean) / step, with the lengths of what they stand for and of what they lost. */
+export interface QuantisedRows {
+  readonly filter: ScoreFilter;
+  readonly mean: Float32Array;
+  readonly step: number;
+  /** [N] |row − mean|², as float32 has it. */
+  readonly squares: Float32Array;
+  /** [N] at least the length of what the bytes lost of a row. */
+  readonly errors: Float32Array;
+}
+
+/** Rows that are loaded once and compared many times. */
+export class ImageSlice {
+  readonly count: number;
+  readonly width: number;
+  /** The width in memory. */
+  readonly padded: number;
+  readonly kernel: Kernel;
+  /** [N] squared lengths. */
+  readonly norms: Float64Array;
+  /** The largest absolute value, where all are finite. */
+  largest = 0;
+  /** An address with room for 64 numbers. */
+  readonly scratch = 0;
+  readonly #sum: number;
+  readonly #rows: number;
+  readonly #bytes: number;
+  readonly #end: number;
+  #loaded = 0;
+  #quantised: Promise<QuantisedRows> | undefined;
+
+  constructor(count: number, width: number) {
+    this.count = count;
+    this.width = width;
+    this.padded = paddedWidth(width);
+    this.kernel = makeKernel(this.padded);
+    this.norms = new Float64Array(count);
+    this.#sum = 512 + 4 * this.padded;
+    this.#rows = this.#sum + 8 * this.padded;
+    this.#bytes = this.#rows + 4 * this.padded * count;
+    this.#end = this.#bytes + (count >= FILTERED ? this.padded * count : 0);
+    this.reserve(0);
+  }
+
+  /** Makes room for tables and returns their address; what lay there before stays. */
+  reserve(bytes: number): number {
+    const missing = this.#end + bytes - this.kernel.memory.buffer.byteLength;
+    if (missing > 0) this.kernel.memory.grow(Math.ceil(missing / PAGE));
+    return this.#end;
+  }
+
+  /** The address of a row. */
+  row(index: number): number {
+    return this.#rows + 4 * this.padded * index;
+  }
+
+  /** The values of a row, until the memory grows. */
+  values(index: number): Float32Array {
+    return new Float32Array(this.kernel.memory.buffer, this.row(index), this.width);
+  }
+
+  /** The bytes of `count` rows from `index` on, until the memory grows; there are some once `quantised` has given its answer. */
+  bytes(index: number, count = 1): Uint8Array {
+    return new Uint8Array(this.kernel.memory.buffer, this.#bytes + this.padded * index, this.padded * count);
+  }
+
+  /** Appends rows [m, width]. */
+  append(block: Float32Array): void {
+    const memory = new Float32Array(this.kernel.memory.buffer);
+    for (let from = 0; from < block.length; from += this.width) {
+      const at = this.row(this.#loaded) / 4;
+      let norm = 0;
+      for (let d = 0; d < this.width; d++) {
+        const value = block[from + d];
+        memory[at + d] = value;
+        norm += value * value;
+        if (value > this.largest) this.largest = value;
+        else if (-value > this.largest) this.largest = -value;
+      }
+      this.norms[this.#loaded++] = norm;
+    }
+  }
+
+  /** The sum of all rows, each rounded to the grid of `magic`: the same whatever the order. */
+  sum(magic: number): Float64Array {
+    const sum = new Float64Array(this.kernel.memory.buffer, this.#sum, this.padded).fill(0);
+    for (let i = 0; i < this.count; i++) this.kernel.add(this.row(i), this.#sum, magic, 1);
+    return sum.slice(0, this.width);
+  }
+
+  /** The rows as bytes, or undefined when they are too few for that to pay. */
+  async quantised(): Promise<QuantisedRows | undefined> {
+    if (this.count < FILTERED) return undefined;
+    this.#quantised ??= this.#quantise();
+    return this.#quantised;
+  }
+
+  async dispose(): Promise<void> {
+    await (await this.#quantised)?.filter.dispose();
+  }
+
+  async #quantise(): Promise<QuantisedRows> {
+    const filter = await ScoreFilter.open(this.padded);
+    const { buffer } = this.kernel.memory;
+    const meanAt = 512;
+    const mean = new Float32Array(buffer, meanAt, this.padded).fill(0);
+    const sample = Math.ceil(this.count / 2048);
+    const looked: number[] = [];
+    for (let i = 0; i < this.count; i += sample) looked.push(i);
+    const sum = new Float64Array(this.width);
+    for (const i of looked) {
+      this.values(i).forEach((value, d) => {
+        sum[d] += value;
+      });
+    }
+    for (let d = 0; d < this.width; d++) mean[d] = sum[d] / looked.length;
+    // A range that holds whole rows in 99 of 100 cases; a value outside costs a row more than a wider step does.
+    const ranges = looked.map(i =>
+      this.values(i).reduce((most, value, d) => Math.max(most, Math.abs(value - mean[d])), 0),
+    );
+    const range = ranges.sort((a, b) => a - b)[Math.floor(0.99 * (ranges.length - 1))];
+    const step = Math.fround(Math.max(range / filter.most, 1e-30));
+    const squares = new Float32Array(this.count);
+    const errors = new Float32Array(this.count);
+    const out = new Float32Array(buffer, this.scratch, 2);
+    for (let i = 0; i < this.count; i++) {
+      const bytes = this.#bytes + this.padded * i;
+      this.kernel.quantise(this.row(i), meanAt, bytes, step, filter.most, filter.zero, this.scratch);
+      squares[i] = out[0];
+      // Sums of float32 numbers, and differences that were rounded to float32.
+      errors[i] = Math.sqrt(out[1]) * 1.0001 + 1e-6 * Math.sqrt(out[0]);
+    }
+    return { filter, mean: mean.slice(0, this.width), step, squares, errors };
+  }
+}
