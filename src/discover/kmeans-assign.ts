@@ -5,8 +5,10 @@ import type { ImageSlice, QuantisedRows } from './kmeans-slice.ts';
 
 /** Centres to assign images to. */
 export interface AssignStep {
-  /** [k, width] */
-  readonly centres: Float32Array;
+  readonly k: number;
+  /** The centres that moved, all of them in a fresh run, and where they are now: [moved.length, width]. */
+  readonly moved: Int32Array;
+  readonly rows: Float32Array;
   /** Of the grid on which rows are summed. */
   readonly magic: number;
   /** Forget all labels: a new run begins. */
@@ -16,9 +18,10 @@ export interface AssignStep {
 }
 
 export interface Assigned {
-  /** [k, padded width] sums of the rows of every cluster, on the grid. */
-  readonly sums: Float64Array<ArrayBuffer>;
   readonly sizes: Int32Array<ArrayBuffer>;
+  /** Clusters that images left or joined, and the sums of the rows that came less those that went, on the grid. */
+  readonly changed: Int32Array<ArrayBuffer>;
+  readonly changes: Float64Array<ArrayBuffer>;
   /** Images whose cluster changed, and images that were compared with all centres. */
   readonly moved: number;
   readonly compared: number;
@@ -47,17 +50,21 @@ const REST = 3;
 export class Assigner {
   readonly labels: Int32Array<ArrayBuffer>;
   readonly #slice: ImageSlice;
-  #k = 0;
   #groups = 0;
   #magic = 0;
   /** Centre of every slot, −1 for none, and slot of every centre. */
   #order: Int32Array = new Int32Array(0);
   #slotOf = new Int32Array(0);
-  #centres: Float32Array = new Float32Array(0);
+  #centres = new Float32Array(0);
+  #norms = new Float64Array(0);
+  /** The largest squared length of an image. */
+  #longest: number | undefined;
   /** |c|²/2 of every slot; infinite for none. */
   #halves = new Float64Array(0);
   #sizes = new Int32Array(0);
-  // Addresses of the centres by slot, and of the sums by cluster.
+  /** Clusters that images left or joined. */
+  #touched = new Uint8Array(0);
+  // Addresses of the centres by slot, and of what was added to clusters.
   #table = 0;
   #sums = 0;
   /** Whether the bounds hold, and the steps for which none will be kept. */
@@ -94,7 +101,7 @@ export class Assigner {
   async assign(step: AssignStep): Promise<Assigned> {
     const quantised = await this.#slice.quantised();
     this.#begin(step);
-    const { count, kernel, padded } = this.#slice;
+    const { count } = this.#slice;
     const keep = this.#rest === 0;
     if (keep && this.#lower.length !== count * this.#groups) this.#lower = new Float32Array(count * this.#groups);
     const rows = new Int32Array(count);
@@ -110,8 +117,7 @@ export class Assigner {
     if (this.#bounded) this.#failed = all > HOPELESS * count ? this.#failed + 1 : 0;
     if (this.#failed === 2) [this.#rest, this.#failed] = [REST, 0];
     this.#bounded = keep;
-    const sums = new Float64Array(kernel.memory.buffer, this.#sums, this.#k * padded).slice();
-    return { sums, sizes: this.#sizes.slice(), moved, compared: all };
+    return { ...this.#takeChanges(), sizes: this.#sizes.slice(), moved, compared: all };
   }
 
   /** Squared distances of all images from the float64 centres [k, width] of their clusters. */
@@ -125,56 +131,73 @@ export class Assigner {
     return distances;
   }
 
+  /** What changed since the last call. */
+  #takeChanges(): Pick<Assigned, 'changed' | 'changes'> {
+    const { kernel, padded } = this.#slice;
+    const changed = Int32Array.from([...this.#touched.keys()].filter(c => this.#touched[c] === 1));
+    const changes = new Float64Array(changed.length * padded);
+    changed.forEach((c, i) => {
+      const sums = new Float64Array(kernel.memory.buffer, this.#sums + 8 * padded * c, padded);
+      changes.set(sums, i * padded);
+      sums.fill(0);
+    });
+    this.#touched.fill(0);
+    return { changed, changes };
+  }
+
   /** Takes over the centres, and adds to the bounds how far they have moved. */
-  #begin({ centres, fresh, order, magic }: AssignStep): void {
+  #begin({ k, moved, rows, fresh, order, magic }: AssignStep): void {
     const { width, padded, kernel, norms, scratch } = this.#slice;
-    const k = centres.length / width;
     if (fresh) this.#start(k);
-    if (order) this.#regroup(order);
     this.#magic = magic;
-    const table = new Float32Array(kernel.memory.buffer, this.#table, this.#groups * GROUP * padded);
     this.#products = new Float32Array(kernel.memory.buffer, scratch, GROUP);
     const moves = new Float64Array(this.#groups);
-    let longest = 0;
-    for (let c = 0; c < k; c++) {
-      const slot = this.#slotOf[c];
-      const [from, to] = [c * width, slot * padded];
+    moved.forEach((c, i) => {
       let [norm, shift] = [0, 0];
-      for (let d = 0; d < width; d++) {
-        const value = centres[from + d];
+      for (let d = 0, from = i * width, to = c * width; d < width; d++, from++, to++) {
+        const value = rows[from];
         norm += value * value;
-        // Behind a new order stand other centres, but then nothing is bounded.
-        shift += (value - table[to + d]) ** 2;
-        table[to + d] = value;
+        shift += (value - this.#centres[to]) ** 2;
+        this.#centres[to] = value;
       }
-      longest = Math.max(longest, norm);
-      this.#halves[slot] = norm / 2;
-      if (shift === 0) continue;
+      this.#norms[c] = norm;
       const distance = Math.sqrt(shift) * 1.000001;
+      const slot = this.#slotOf[c];
       this.#movedSlot[slot] += distance;
       const group = Math.floor(slot / GROUP);
       moves[group] = Math.max(moves[group], distance);
-    }
-    let most = 0;
+    });
     moves.forEach((move, group) => {
       this.#movedGroup[group] += move;
-      most = Math.max(most, move);
     });
-    this.#movedMost += most;
-    this.#centres = centres;
-    let norm = 0;
-    for (const value of norms) norm = Math.max(norm, value);
-    // Sums of padded/4 products in each lane, and a few more additions.
-    this.#eta = (padded / 4 + 16) * 2 ** -24 * Math.sqrt(norm * longest);
-    this.#round = 1e-5 * Math.sqrt(norm + longest);
+    this.#movedMost += moves.reduce((a, b) => Math.max(a, b), 0);
+    if (order) this.#regroup(order);
+    this.#place(order ? this.#slotOf.keys() : moved);
+    const longest = this.#norms.reduce((a, b) => Math.max(a, b), 0);
+    this.#longest ??= norms.reduce((a, b) => Math.max(a, b), 0);
+    // Sums of padded/8 products in each lane, and a few more additions.
+    this.#eta = (padded / 8 + 16) * 2 ** -24 * Math.sqrt(this.#longest * longest);
+    this.#round = 1e-5 * Math.sqrt(this.#longest + longest);
     // Stored bounds carry all movement; where it dwarfs the distances, float32 is too coarse for them.
-    if (this.#movedMost > 50 * Math.sqrt(norm + longest) || !this.#bounded) this.#forget();
+    if (this.#movedMost > 50 * Math.sqrt(this.#longest + longest) || !this.#bounded) this.#forget();
+  }
+
+  /** Puts centres into their slots. */
+  #place(centres: Iterable<number>): void {
+    const { width, padded, kernel } = this.#slice;
+    const table = new Float32Array(kernel.memory.buffer, this.#table, this.#groups * GROUP * padded);
+    for (const c of centres) {
+      table.set(this.#centres.subarray(c * width, (c + 1) * width), this.#slotOf[c] * padded);
+      this.#halves[this.#slotOf[c]] = this.#norms[c] / 2;
+    }
   }
 
   #start(k: number): void {
-    const { kernel, padded } = this.#slice;
+    const { kernel, padded, width } = this.#slice;
     const groups = Math.ceil(k / GROUP);
-    this.#k = k;
+    this.#centres = new Float32Array(k * width);
+    this.#norms = new Float64Array(k);
+    this.#touched = new Uint8Array(k);
     this.#groups = groups;
     this.#sizes = new Int32Array(k);
     this.#slotOf = new Int32Array(k);
@@ -407,9 +430,11 @@ export class Assigner {
     if (before >= 0) {
       kernel.add(row, this.#sums + 8 * padded * before, this.#magic, -1);
       this.#sizes[before]--;
+      this.#touched[before] = 1;
     }
     kernel.add(row, this.#sums + 8 * padded * label, this.#magic, 1);
     this.#sizes[label]++;
+    this.#touched[label] = 1;
     this.labels[i] = label;
     return 1;
   }

@@ -1,9 +1,8 @@
 /** k-means by the rules of scikit-learn: greedy k-means++ starts and Lloyd's iterations, without the work that changes nothing. */
 import { S3aError } from '../errors.ts';
-import type { Assigned, AssignStep } from './kmeans-assign.ts';
+import { Clusters } from './kmeans-clusters.ts';
 import { groupOrder, plainOrder } from './kmeans-groups.ts';
-import { paddedWidth } from './kmeans-kernel.ts';
-import { inertiaOf, moveCentres, relocateEmpty } from './kmeans-math.ts';
+import { inertiaOf, relocateEmpty } from './kmeans-math.ts';
 import { PART } from './kmeans-seed.ts';
 import { openSlices, type Slice } from './kmeans-slices.ts';
 import { type ComputeOptions, type Rows, rowCount, rowsOf } from './row-pass.ts';
@@ -109,41 +108,32 @@ export class KMeans {
     const k = rowCount(start, this.#width, 'centres');
     this.#check(k);
     const { slices, total, variance, magic } = await this.#load();
-    const assign = (step: Omit<AssignStep, 'magic'>): Promise<Counted> =>
-      all(slices, slice => slice.ask<'assign'>({ kind: 'assign', step: { ...step, magic } })).then(parts =>
-        added(parts, this.#width),
-      );
-    let centres = Float64Array.from(start);
-    let found: Counted = { sums: centres, sizes: new Int32Array(k), moved: 1, compared: 0 };
-    let iterations = 0;
-    while (iterations < maxIterations) {
-      iterations++;
-      const rounded = Float32Array.from(centres);
+    const clusters = new Clusters(start, this.#width);
+    const assign = async (iteration: number): Promise<{ moved: number; compared: number }> => {
       // The first centres are single images, which tell little about who will be near whom.
-      const order = iterations === 1 ? plainOrder(k) : iterations === 2 ? groupOrder(rounded, this.#width) : undefined;
-      found = await assign({ centres: rounded, fresh: iterations === 1, order });
-      onIteration?.(iterations, inertiaOf(total, found.sums, found.sizes, rounded), found.compared / this.count);
-      const [sums, sizes] = [found.sums.slice(), found.sizes.slice()];
-      const empty = [...sizes.keys()].filter(cluster => sizes[cluster] === 0);
-      if (empty.length > 0) {
-        const distances = await all(slices, slice => slice.ask<'distances'>({ kind: 'distances', centres }));
-        const labels = await this.#labels();
-        await relocateEmpty(empty, joined(distances, this.count), labels, image => this.#row(image), sums, sizes);
-      }
-      const shift = moveCentres(centres, sums, sizes);
-      centres = sums;
-      if (found.moved === 0 || shift <= tolerance * variance) break;
+      const order =
+        iteration === 1 ? plainOrder(k) : iteration === 2 ? groupOrder(clusters.rounded, this.#width) : undefined;
+      const step = { k, moved: clusters.moved, rows: clusters.movedRows(), magic, fresh: iteration === 1, order };
+      const parts = await all(slices, slice => slice.ask<'assign'>({ kind: 'assign', step }));
+      clusters.take(parts);
+      return { moved: sum(parts.map(({ moved }) => moved)), compared: sum(parts.map(({ compared }) => compared)) };
+    };
+    let [iterations, settled] = [0, false];
+    while (iterations < maxIterations && !settled) {
+      const { moved, compared } = await assign(++iterations);
+      onIteration?.(iterations, clusters.inertia(total), compared / this.count);
+      const shift = clusters.move(await this.#filled(clusters));
+      settled = moved === 0;
+      if (shift <= tolerance * variance) break;
     }
     // Short of a fixed point the centres have moved since the images were assigned.
-    if (found.moved > 0) {
-      found = await assign({
-        centres: Float32Array.from(centres),
-        fresh: iterations === 0,
-        order: iterations === 0 ? plainOrder(k) : undefined,
-      });
-    }
-    const inertia = inertiaOf(total, found.sums, found.sizes, centres);
-    return { labels: await this.#labels(), centres: Float32Array.from(centres), inertia, iterations };
+    if (!settled) await assign(iterations + 1);
+    return {
+      labels: await this.#labels(),
+      centres: clusters.rounded,
+      inertia: inertiaOf(total, clusters.sums, clusters.sizes, clusters.centres),
+      iterations,
+    };
   }
 
   /** Frees the images and ends the threads. */
@@ -200,6 +190,18 @@ export class KMeans {
     }
   }
 
+  /** Sums and sizes with images moved into empty clusters; undefined when none is empty. */
+  async #filled({ sums, sizes, centres }: Clusters): Promise<{ sums: Float64Array; sizes: Int32Array } | undefined> {
+    const empty = [...sizes.keys()].filter(cluster => sizes[cluster] === 0);
+    if (empty.length === 0) return undefined;
+    const { slices } = await this.#load();
+    const filled = { sums: sums.slice(), sizes: sizes.slice() };
+    const distances = await all(slices, slice => slice.ask<'distances'>({ kind: 'distances', centres }));
+    const row = (image: number): Promise<Float32Array> => this.#row(image);
+    await relocateEmpty(empty, joined(distances, this.count), await this.#labels(), row, filled.sums, filled.sizes);
+    return filled;
+  }
+
   async #labels(): Promise<Int32Array> {
     const { slices } = await this.#load();
     const labels = new Int32Array(this.count);
@@ -246,29 +248,6 @@ export class KMeans {
     const inside = part - slice.start / PART;
     return slice.start + (await slice.ask<'locate'>({ kind: 'locate', part: inside, value: value - before }));
   }
-}
-
-interface Counted extends Omit<Assigned, 'sums' | 'sizes'> {
-  /** [k, width] */
-  readonly sums: Float64Array;
-  readonly sizes: Int32Array;
-}
-
-/** The sum over slices: exact, so their order does not show. */
-function added(parts: readonly Assigned[], width: number): Counted {
-  const k = parts[0].sizes.length;
-  const padded = paddedWidth(width);
-  const [sums, sizes] = [new Float64Array(k * width), new Int32Array(k)];
-  let [moved, compared] = [0, 0];
-  for (const part of parts) {
-    for (let c = 0; c < k; c++) {
-      sizes[c] += part.sizes[c];
-      for (let d = 0; d < width; d++) sums[c * width + d] += part.sums[c * padded + d];
-    }
-    moved += part.moved;
-    compared += part.compared;
-  }
-  return { sums, sizes, moved, compared };
 }
 
 const all = <T>(slices: readonly Slice[], ask: (slice: Slice) => Promise<T>): Promise<T[]> =>
