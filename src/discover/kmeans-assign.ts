@@ -30,8 +30,8 @@ export interface Assigned {
 // Scores that the filter makes at once: they stay in the processor's caches. Fewer images than the least are not worth a call.
 const SCORES = 2 ** 20;
 const [LEAST, MOST] = [256, 4096];
-// Comparing a group takes about as long as filtering five.
-const FEW = 5;
+// Groups that are compared one by one before the filter is faster: so many, and one more for each of the latter number.
+const [FEW, GROUPS_A_FEW] = [3, 15];
 // When more than this share of the images twice needed every centre in spite of bounds, none are kept for some steps.
 const HOPELESS = 0.9;
 const REST = 3;
@@ -249,7 +249,7 @@ export class Assigner {
       return 0;
     }
     const [lower, moved, groups] = [this.#lower, this.#movedGroup, this.#groups];
-    const few = Math.max(2, Math.ceil(groups / FEW));
+    const few = FEW + Math.floor(groups / GROUPS_A_FEW);
     let rest = Number.POSITIVE_INFINITY;
     this.#met = 0;
     for (let g = 0, at = i * groups; g < groups; g++, at++) {
