@@ -281,7 +281,7 @@ export class Assigner {
     const { filter, mean, step } = quantised;
     if (rows.length === 0) return 0;
     const values = new Float64Array(width);
-    const table = filterTable(this.#groups, padded, slot => {
+    const table = filterTable(this.#groups, GROUP, padded, slot => {
       const centre = this.#order[slot];
       if (centre < 0) return undefined;
       let norm = 0;

@@ -9,8 +9,8 @@ test('the best score of every group lies within its limits', async () => {
   const draw = random(1, 'filter');
   const table = Array.from({ length: count }, () => Float32Array.from({ length: width }, () => draw.normal()));
   const biases = table.map(() => draw.normal());
-  const filter = await ScoreFilter.open(width);
-  const rounded = filterTable(groups, width, slot =>
+  const filter = await ScoreFilter.open(width, GROUP);
+  const rounded = filterTable(groups, GROUP, width, slot =>
     slot < count ? { values: table[slot], bias: biases[slot] } : undefined,
   );
   const step = 4 / filter.most;

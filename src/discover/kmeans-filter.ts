@@ -1,12 +1,11 @@
 /** Upper limits of many scores at once: products of 8-bit integers on ONNX Runtime, several times faster than of floats. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { modelProto, nodeProto, tensorProto, valueInfoProto } from '../engine/proto.ts';
-import { GROUP } from './kmeans-kernel.ts';
 
-/** What images are compared with, in groups of `GROUP`: centres, or names. */
+/** What images are compared with, in groups: centres, or names. */
 export interface FilterTable {
   readonly groups: number;
-  /** [width, groups·GROUP] with member m of group g in column m·groups + g. */
+  /** [width, groups·size] with member m of group g in column m·groups + g. */
   readonly bytes: Int8Array;
   readonly scales: Float32Array;
   readonly biases: Float32Array;
@@ -27,10 +26,11 @@ const EMPTY = -3e38;
  */
 export function filterTable(
   groups: number,
+  size: number,
   width: number,
   row: (slot: number) => { values: ArrayLike<number>; bias: number } | undefined,
 ): FilterTable {
-  const slots = groups * GROUP;
+  const slots = groups * size;
   const table = {
     groups,
     bytes: new Int8Array(width * slots),
@@ -46,8 +46,8 @@ export function filterTable(
     const found = row(slot);
     if (!found) continue;
     const { values, bias } = found;
-    const group = Math.floor(slot / GROUP);
-    const column = (slot % GROUP) * groups + group;
+    const group = Math.floor(slot / size);
+    const column = (slot % size) * groups + group;
     let largest = 0;
     for (let d = 0; d < values.length; d++) largest = Math.max(largest, Math.abs(values[d]));
     const scale = Math.fround(Math.max(largest / 127, 1e-30));
@@ -68,17 +68,18 @@ export function filterTable(
     table.lengths[group] = Math.max(table.lengths[group], Math.sqrt(squares));
     table.errors[group] = Math.max(table.errors[group], Math.sqrt(errors));
   }
-  turn(rows, table.bytes, slots, width, groups);
+  turn(rows, table.bytes, width, groups, size);
   return table;
 }
 
 /** [slots, width] to [width, slots], a tile at a time: whole columns would touch a line of memory for every byte. */
-function turn(rows: Int8Array, columns: Int8Array, slots: number, width: number, groups: number): void {
+function turn(rows: Int8Array, columns: Int8Array, width: number, groups: number, size: number): void {
+  const slots = groups * size;
   for (let top = 0; top < width; top += 64) {
     const end = Math.min(width, top + 64);
-    for (let m = 0; m < GROUP; m++) {
+    for (let m = 0; m < size; m++) {
       for (let g = 0; g < groups; g++) {
-        const from = (g * GROUP + m) * width;
+        const from = (g * size + m) * width;
         const column = m * groups + g;
         for (let d = top; d < end; d++) columns[d * slots + column] = rows[from + d];
       }
@@ -99,16 +100,19 @@ export class ScoreFilter {
     this.zero = most + 1;
   }
 
-  /** Compiles the product, for one thread. */
-  static async open(width: number): Promise<ScoreFilter> {
+  /**
+   * Compiles the product, for one thread.
+   * @param size of a group
+   */
+  static async open(width: number, size: number): Promise<ScoreFilter> {
     const open = async (most: number): Promise<ScoreFilter> => {
       const options = { intraOpNumThreads: 1, logSeverityLevel: 4 } as const;
-      return new ScoreFilter(await InferenceSession.create(filterModel(width, most + 1), options), most);
+      return new ScoreFilter(await InferenceSession.create(filterModel(width, size, most + 1), options), most);
     };
     const filter = await open(127);
     // Processors without instructions for this add two products in 16 bits, where large ones do not fit. Seven bits do.
     const values = new Array<number>(width).fill(1);
-    const table = filterTable(1, width, slot => (slot === 0 ? { values, bias: 0 } : undefined));
+    const table = filterTable(1, size, width, slot => (slot === 0 ? { values, bias: 0 } : undefined));
     const [sum] = await filter.run(new Uint8Array(width).fill(255), 1, 1 / 127, table);
     if (Math.abs(sum - width) < 1e-3 * width) return filter;
     await filter.dispose();
@@ -138,13 +142,13 @@ export class ScoreFilter {
   }
 }
 
-function filterModel(width: number, zero: number): Uint8Array {
+function filterModel(width: number, size: number, zero: number): Uint8Array {
   const ints = (name: string, values: number[]) =>
     tensorProto(name, 'int64', [values.length], new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
   return modelProto({
     initializers: [
       tensorProto('zero', 'uint8', [], Uint8Array.of(zero)),
-      ints('split', [0, GROUP, -1]),
+      ints('split', [0, size, -1]),
       ints('axes', [1]),
     ],
     inputs: [

@@ -1,6 +1,6 @@
 /** Some of the images of a clustering in a WebAssembly memory, with their lengths, their bytes for the filter, and tables. */
 import { ScoreFilter } from './kmeans-filter.ts';
-import { type Kernel, makeKernel, paddedWidth } from './kmeans-kernel.ts';
+import { GROUP, type Kernel, makeKernel, paddedWidth } from './kmeans-kernel.ts';
 
 /** Bytes of a memory that rows may take; addresses end at 4 GB, and tables lie behind the rows. */
 export const MOST_BYTES = 3 * 2 ** 30;
@@ -110,7 +110,7 @@ export class ImageSlice {
   }
 
   async #quantise(): Promise<QuantisedRows> {
-    const filter = await ScoreFilter.open(this.padded);
+    const filter = await ScoreFilter.open(this.padded, GROUP);
     const { buffer } = this.kernel.memory;
     const meanAt = 512;
     const mean = new Float32Array(buffer, meanAt, this.padded).fill(0);

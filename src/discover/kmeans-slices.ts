@@ -1,12 +1,12 @@
 /** All slices of a clustering's images: in threads, or in this one when they are few. */
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
 import { paddedWidth } from './kmeans-kernel.ts';
 import { openSlice, type SliceAnswers, type SliceRequest } from './kmeans-requests.ts';
 import { PART } from './kmeans-seed.ts';
 import { MOST_BYTES } from './kmeans-slice.ts';
+import { startThread } from './threads.ts';
 
 type Asked<K extends SliceRequest['kind']> = Extract<SliceRequest, { kind: K }>;
 
@@ -57,42 +57,13 @@ function localSlice(start: number, end: number): Slice {
   return { start, end, ask, close: () => ask<'close'>({ kind: 'close' }) };
 }
 
-interface Waiting {
-  resolve: (value: unknown) => void;
-  reject: (error: Error) => void;
-}
-
 function threadSlice(start: number, end: number): Slice {
-  const worker = new Worker(workerUrl('./kmeans-worker.js', import.meta.url), { execArgv: [] });
-  const pending = new Map<number, Waiting>();
-  let ended: Error | undefined;
-  let id = 0;
-  const fail = (reason: Error): void => {
-    ended ??= reason;
-    for (const { reject } of pending.values()) reject(ended);
-    pending.clear();
-  };
-  worker.on('message', (reply: { id: number; value?: unknown; error?: string }) => {
-    const waiting = pending.get(reply.id);
-    pending.delete(reply.id);
-    // An idle slice must not keep the process alive; one with work to do must.
-    if (pending.size === 0) worker.unref();
-    if (reply.error === undefined) waiting?.resolve(reply.value);
-    else waiting?.reject(new S3aError('RUN', reply.error));
-  });
-  worker.on('error', error => fail(new S3aError('RUN', `a thread of the clustering died: ${messageOf(error)}`)));
-  worker.on('exit', () => fail(new S3aError('RUN', 'the clustering has been disposed')));
-  const ask = <K extends SliceRequest['kind']>(request: Asked<K>): Promise<SliceAnswers[K]> => {
-    if (ended) return Promise.reject(ended);
-    return new Promise((resolve, reject) => {
-      pending.set(++id, { resolve: resolve as Waiting['resolve'], reject });
-      worker.ref();
-      worker.postMessage({ id, request });
-    });
-  };
+  const thread = startThread(workerUrl('./kmeans-worker.js', import.meta.url));
+  const ask = <K extends SliceRequest['kind']>(request: Asked<K>): Promise<SliceAnswers[K]> =>
+    thread.ask(request) as Promise<SliceAnswers[K]>;
   const close = async (): Promise<void> => {
-    if (!ended) await ask<'close'>({ kind: 'close' }).catch(() => undefined);
-    await worker.terminate();
+    await ask<'close'>({ kind: 'close' }).catch(() => undefined);
+    await thread.end();
   };
   return { start, end, ask, close };
 }

@@ -80,3 +80,38 @@ test('sizes are checked', async () => {
     'prototypes: 5 values are not one or more rows of 3',
   );
 });
+
+test('the filter and the threads do not show, also where all features point the same way', async () => {
+  const [images, names, width] = [2500, 1200, 48];
+  const draw = random(4, 'cone');
+  // One large value that all share, as CLIP's features have it.
+  const table = (n: number): Float32Array =>
+    Float32Array.from({ length: n * width }, (_, at) => (at % width === 5 ? 20 : 0) + draw.normal());
+  const [z, h] = [table(images), table(names)];
+  h.copyWithin(700 * width, 0, 50 * width); // equal names: the lower index is first
+  const found = [];
+  for (const threads of [1, 3]) {
+    const search = new NameSearch(width, { threads });
+    found.push(await search.nearest(z, h, { top: 3 }));
+    found.push(await search.nearest({ count: images, width, read: async (a, b) => z.slice(a * width, b * width) }, h));
+    await search.dispose();
+  }
+  expect(found[2]).toEqual(found[0]);
+  expect(found[3]).toEqual(found[1]);
+  const dots = new Float64Array(names);
+  for (let i = 0; i < images; i++) {
+    for (let w = 0; w < names; w++) {
+      dots[w] = 0;
+      for (let d = 0; d < width; d++) dots[w] += z[i * width + d] * h[w * width + d];
+    }
+    const best = dots.slice().sort().reverse().subarray(0, 3);
+    const at = [...found[0].indices.subarray(3 * i, 3 * i + 3)];
+    expect(new Set(at).size).toBe(3);
+    // Products of about 400 in float32.
+    expect(at.map(w => dots[w])).toBeAllclose(best, { atol: 5e-4, rtol: 0 });
+    expect(found[0].scores.subarray(3 * i, 3 * i + 3)).toBeAllclose(best, { atol: 5e-4, rtol: 0 });
+    expect(found[1].indices[i]).toBe(at[0]);
+    if (at[0] < 50) expect(at[1]).toBe(at[0] + 700);
+    expect(at[0] >= 700 && at[0] < 750).toBe(false);
+  }
+});

@@ -1,115 +1,126 @@
-/** Nearest names: for every image the prototypes with the highest cosines, in blocks of images and of names. */
-import { gemm, topK } from '../engine/index.ts';
+/** Nearest names: for every image the prototypes with the highest cosines, by blocks of images in threads. */
+import { availableParallelism } from 'node:os';
 import { S3aError } from '../errors.ts';
-import { blockRows, type ComputeOptions, fed, RowPass, rowCount } from './row-pass.ts';
+import { workerUrl } from '../worker-url.ts';
+import { NameTable, type Nearest } from './nearest-block.ts';
+import type { NearestRequest } from './nearest-worker.ts';
+import { type ComputeOptions, type Rows, rowCount, rowsOf } from './row-pass.ts';
+import { startThread, type Thread } from './threads.ts';
 
-export interface Nearest {
-  /** Columns of both arrays: `top`, or the number of names where that is smaller. */
-  readonly top: number;
-  /** [N, top] rows of the prototypes, best first; the lower index first among equals. */
-  readonly indices: Int32Array;
-  /** [N, top] dot products. */
-  readonly scores: Float32Array;
-}
+export type { Nearest } from './nearest-block.ts';
 
 export interface NearestOptions {
   /** Names an image; default 1. */
   top?: number;
-  /** Names the compiled product has room for; default their number. Calls of one size share one session. */
+  /** Sizes that a search once compiled for; now every search serves all sizes, and these change nothing. */
   capacity?: number;
-  /** Images the compiled product has room for at once; default all, up to 256 MB of features. */
   rows?: number;
+  onProgress?: (done: number, total: number) => void;
 }
 
-// Score of a column that only fills the block: below every dot product, and finite so that no arithmetic yields NaN.
-const EMPTY = -3e38;
-const MOST_NAMES = 32_768;
-// Scores that are held at a time: 32 MB.
-const MOST_SCORES = 2 ** 23;
+// Multiplications that are not worth a thread.
+const SMALL = 2 ** 27;
+// Images that a thread gets at a time, and how many times it has more than it works on.
+const BLOCK = 1024;
+const AHEAD = 2;
 
-/** Compiled searches of one embedding width; every size that is asked for is compiled once. */
+/** Searches of one embedding width; threads are started with the first large one. */
 export class NameSearch {
   readonly width: number;
-  readonly #options: ComputeOptions;
-  readonly #passes = new Map<string, Promise<RowPass>>();
+  readonly #count: number;
+  readonly #local: NameTable;
+  #threads: Thread[] = [];
+  #queue: Promise<unknown> = Promise.resolve();
 
-  constructor(width: number, options: ComputeOptions = {}) {
+  constructor(width: number, { threads = availableParallelism() }: ComputeOptions = {}) {
     this.width = width;
-    this.#options = options;
+    this.#count = threads;
+    this.#local = new NameTable(width);
   }
 
   /**
-   * The nearest prototypes of every image by dot product (METHOD §2.2: y_i = argmax_w z_i·h_w for `top` 1).
-   * @param images [N, width]
+   * The nearest prototypes of every image by dot product (METHOD §2.2: y_i = argmax_w z_i·h_w for `top` 1), the lower index
+   * first among equals. The result depends neither on threads nor on other searches.
+   * @param images [N, width], or rows to be read once, block by block
    * @param prototypes [V, width]
    * @throws S3aError SHAPE when sizes do not fit.
    */
-  async nearest(images: Float32Array, prototypes: Float32Array, options: NearestOptions = {}): Promise<Nearest> {
-    const count = rowCount(images, this.width, 'image features');
+  async nearest(
+    images: Float32Array | Rows,
+    prototypes: Float32Array,
+    { top: wanted = 1, onProgress }: NearestOptions = {},
+  ): Promise<Nearest> {
+    const rows = images instanceof Float32Array ? rowsOf(images, this.width, 'image features') : images;
     const names = rowCount(prototypes, this.width, 'prototypes');
-    const top = Math.min(options.top ?? 1, names);
-    if (!Number.isInteger(top) || top < 1) throw new S3aError('SHAPE', `nearest names: cannot give the best ${top}`);
-    const block = Math.min(Math.max(options.capacity ?? names, names), MOST_NAMES);
-    const pass = await this.#pass(options.rows ?? blockRows(count, this.width), block, Math.min(top, block));
-    const loaded = { matrix: images };
-    const found: Nearest = {
-      top,
-      indices: new Int32Array(count * top).fill(-1),
-      scores: new Float32Array(count * top).fill(Number.NEGATIVE_INFINITY),
-    };
-    for (let first = 0; first < names; first += block) {
-      const part = new Float32Array(block * this.width);
-      part.set(prototypes.subarray(first * this.width, (first + block) * this.width));
-      const bias = new Float32Array(block).fill(EMPTY, Math.min(block, names - first));
-      await pass.run(loaded, { prototypes: part, bias }, (outputs, start, rows) => {
-        const [values, indices] = [outputs.values as Float32Array, outputs.indices as Int32Array];
-        const columns = values.length / pass.rows;
-        for (let i = 0; i < rows; i++) {
-          for (let j = 0; j < columns && values[i * columns + j] > EMPTY / 2; j++) {
-            insert(found, start + i, first + indices[i * columns + j], values[i * columns + j]);
-          }
-        }
-      });
+    const top = Math.min(wanted, names);
+    if (rows.width !== this.width) {
+      throw new S3aError('SHAPE', `nearest names: rows of ${rows.width} values, but prototypes of ${this.width}`);
     }
+    if (!Number.isInteger(top) || top < 1) throw new S3aError('SHAPE', `nearest names: cannot give the best ${top}`);
+    const found = this.#queue.then(() =>
+      rows.count * names * this.width < SMALL
+        ? this.#here(rows, prototypes, top)
+        : this.#threaded(rows, prototypes, top, onProgress),
+    );
+    this.#queue = found.catch(() => undefined);
     return found;
   }
 
-  /** Ends all sessions. */
+  /** Ends all threads. */
   async dispose(): Promise<void> {
-    const passes = [...this.#passes.values()];
-    this.#passes.clear();
-    for (const pass of await Promise.allSettled(passes)) {
-      if (pass.status === 'fulfilled') await pass.value.dispose();
-    }
-  }
-
-  #pass(rows: number, names: number, top: number): Promise<RowPass> {
-    const key = `${rows} ${names} ${top}`;
-    const known = this.#passes.get(key);
-    if (known) return known;
-    const prototypes = fed('prototypes', [names, this.width]);
-    const bias = fed('bias', [names]);
-    const made = RowPass.compile(
-      { rows, width: this.width, chunk: Math.floor(MOST_SCORES / names) },
-      images => topK(gemm(images, prototypes, bias, { transB: true }), top),
-      this.#options,
+    await this.#queue;
+    const threads = this.#threads;
+    this.#threads = [];
+    await this.#local.dispose();
+    await Promise.all(
+      threads.map(async thread => {
+        await thread.ask('close' satisfies NearestRequest);
+        await thread.end();
+      }),
     );
-    this.#passes.set(key, made);
-    return made;
   }
-}
 
-/** Keeps a row's list sorted; an equal score stays behind, and names arrive by rising index. */
-function insert({ top, indices, scores }: Nearest, row: number, name: number, score: number): void {
-  const begin = row * top;
-  let at = begin + top - 1;
-  if (!(score > scores[at])) return;
-  for (; at > begin && score > scores[at - 1]; at--) {
-    scores[at] = scores[at - 1];
-    indices[at] = indices[at - 1];
+  async #here(rows: Rows, prototypes: Float32Array, top: number): Promise<Nearest> {
+    this.#local.set(prototypes.slice());
+    return this.#local.search(await rows.read(0, rows.count), top);
   }
-  scores[at] = score;
-  indices[at] = name;
+
+  async #threaded(
+    rows: Rows,
+    prototypes: Float32Array,
+    top: number,
+    onProgress?: (done: number, total: number) => void,
+  ): Promise<Nearest> {
+    const blocks = Math.ceil(rows.count / BLOCK);
+    while (this.#threads.length < Math.min(this.#count, blocks)) {
+      this.#threads.push(startThread(workerUrl('./nearest-worker.js', import.meta.url)));
+    }
+    const table: NearestRequest = { width: this.width, prototypes: prototypes.slice() };
+    await Promise.all(this.#threads.map(thread => thread.ask(table)));
+    const found: Nearest = {
+      top,
+      indices: new Int32Array(rows.count * top),
+      scores: new Float32Array(rows.count * top),
+    };
+    let [next, done] = [0, 0];
+    const work = async (thread: Thread): Promise<void> => {
+      while (next < rows.count) {
+        const start = next;
+        const end = Math.min(rows.count, start + BLOCK);
+        next = end;
+        // A copy of its own, which can be handed over.
+        const part = (await rows.read(start, end)).slice();
+        const request: NearestRequest = { images: part, top };
+        const answer = (await thread.ask(request, [part.buffer])) as Nearest;
+        found.indices.set(answer.indices, start * top);
+        found.scores.set(answer.scores, start * top);
+        done += end - start;
+        onProgress?.(done, rows.count);
+      }
+    };
+    await Promise.all(this.#threads.flatMap(thread => Array.from({ length: AHEAD }, () => work(thread))));
+    return found;
+  }
 }
 
 /**
@@ -118,7 +129,7 @@ function insert({ top, indices, scores }: Nearest, row: number, name: number, sc
  * @param prototypes [V, width]
  */
 export async function nearestNames(
-  images: Float32Array,
+  images: Float32Array | Rows,
   prototypes: Float32Array,
   { width, ...options }: NearestOptions & ComputeOptions & { width: number },
 ): Promise<Nearest> {

@@ -1,8 +1,8 @@
 /** The vote (METHOD §2.2–2.3): clusters elect names one to one, images move to the nearest elected name, and again. */
 import { S3aError } from '../errors.ts';
-import { assign } from './assign.ts';
+import { assignSparse } from './assign-sparse.ts';
 import { NameSearch } from './nearest.ts';
-import { type ComputeOptions, rowCount, takeRows } from './row-pass.ts';
+import { type ComputeOptions, type Rows, rowCount, takeRows } from './row-pass.ts';
 
 /** The names that have a score in one row of a sparse [K, V] matrix, by falling score, then by rising index. */
 export interface NameScores {
@@ -53,19 +53,19 @@ export interface VoteOptions extends ComputeOptions {
 
 /**
  * Names clusters and labels images by repeated votes (METHOD §2.2–2.3).
- * @param features [N, width] unit image features
+ * @param features [N, width] unit image features, or rows that need not be in memory
  * @param prototypes [V, width] unit text prototypes
  * @param clusters [N] cluster of every image, any integers
  * @throws S3aError SHAPE when sizes do not fit.
  */
 export async function vote(
-  features: Float32Array,
+  features: Float32Array | Rows,
   prototypes: Float32Array,
   clusters: Int32Array,
   options: VoteOptions,
 ): Promise<VoteResult> {
   const { width, rounds: count = 3, starved = 'first' } = options;
-  const images = rowCount(features, width, 'image features');
+  const images = features instanceof Float32Array ? rowCount(features, width, 'image features') : features.count;
   const vocabulary = rowCount(prototypes, width, 'prototypes');
   if (clusters.length !== images || (options.nearest && options.nearest.length !== images)) {
     throw new S3aError('SHAPE', `vote: ${images} images but ${clusters.length} cluster labels`);
@@ -75,7 +75,6 @@ export async function vote(
   try {
     const nearest = options.nearest ?? (await search.nearest(features, prototypes)).indices;
     let partition = partitionOf(clusters);
-    const room = partition.count;
     let votes = countVotes(nearest, partition);
     const rounds: VoteRound[] = [];
     let fixedPoint: number | undefined;
@@ -89,7 +88,7 @@ export async function vote(
         votes = countVotes(nearest, partition);
       }
       const names = electNames(votes, vocabulary, starved);
-      const labels = await reassign(search, features, prototypes, names, room);
+      const labels = await reassign(search, features, prototypes, names);
       if (rounds.at(-1)?.labels.every((label, i) => label === labels[i])) fixedPoint = rounds.length;
       rounds.push({ names, labels });
     }
@@ -139,25 +138,10 @@ export function topNames({ names }: NameScores, count = 3): number[] {
  * @returns the name of every row, −1 for none
  */
 export function assignNames(rows: readonly NameScores[], vocabulary: number, starved: Starved = 'first'): Int32Array {
-  const scored = new Set(rows.flatMap(row => [...row.names]));
-  // Names without a score are alike: as many of the first as there are rows stand for all.
-  let free = 0;
-  for (let name = 0; name < vocabulary && free < rows.length; name++) {
-    if (scored.has(name)) continue;
-    scored.add(name);
-    free++;
-  }
-  const names = Int32Array.from(scored).sort();
-  const column = new Map([...names].map((name, at) => [name, at]));
-  const matrix = new Float64Array(rows.length * names.length);
-  rows.forEach((row, k) => {
-    row.names.forEach((name, i) => {
-      matrix[k * names.length + column.get(name)!] = row.scores[i];
-    });
+  return assignSparse(rows, vocabulary).map((name, k) => {
+    const at = name < 0 ? -1 : rows[k].names.indexOf(name);
+    return name < 0 || (starved === 'unnamed' && !(rows[k].scores[at] > 0)) ? -1 : name;
   });
-  return assign(matrix, rows.length, names.length).map((at, k) =>
-    at < 0 || (starved === 'unnamed' && matrix[k * names.length + at] === 0) ? -1 : names[at],
-  );
 }
 
 /** The assigned names W by rising index, clusters without a name left out. */
@@ -170,17 +154,16 @@ export function electNames(rows: readonly NameScores[], vocabulary: number, star
 /**
  * Moves every image to the nearest of the chosen names, argmax_{w ∈ W} z_i·h_w (METHOD §2.3).
  * @param names vocabulary indices by rising index
- * @param room names that the compiled product has room for; calls with one room share a session
  * @returns [N] vocabulary indices
  */
 export async function reassign(
   search: NameSearch,
-  features: Float32Array,
+  features: Float32Array | Rows,
   prototypes: Float32Array,
   names: Int32Array,
-  room = names.length,
+  _room?: number,
 ): Promise<Int32Array> {
   const chosen = takeRows(prototypes, search.width, names);
-  const { indices } = await search.nearest(features, chosen, { capacity: room });
+  const { indices } = await search.nearest(features, chosen);
   return indices.map(at => names[at]);
 }
