@@ -51,9 +51,10 @@ export function filterTable(
     let largest = 0;
     for (let d = 0; d < values.length; d++) largest = Math.max(largest, Math.abs(values[d]));
     const scale = Math.fround(Math.max(largest / 127, 1e-30));
+    const inverse = 1 / scale;
     let [squares, errors] = [0, 0];
     for (let d = 0, at = slot * width; d < values.length; d++, at++) {
-      const value = values[d] / scale;
+      const value = values[d] * inverse;
       const byte = Math.max(-127, Math.min(127, Math.floor(value + 0.5)));
       rows[at] = byte;
       squares += byte * byte;

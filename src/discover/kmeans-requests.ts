@@ -6,7 +6,7 @@ import { ImageSlice } from './kmeans-slice.ts';
 export type SliceRequest =
   | { readonly kind: 'open'; readonly count: number; readonly width: number }
   | { readonly kind: 'append'; readonly block: Float32Array }
-  | { readonly kind: 'facts' }
+  | { readonly kind: 'norms' }
   | { readonly kind: 'sum'; readonly magic: number }
   | { readonly kind: 'row'; readonly index: number }
   | { readonly kind: 'seed' }
@@ -22,8 +22,8 @@ export type SliceRequest =
 export interface SliceAnswers {
   open: undefined;
   append: undefined;
-  /** Squared lengths of the rows, and their largest value. */
-  facts: { norms: Float64Array; largest: number };
+  /** Squared lengths of the rows. */
+  norms: Float64Array;
   sum: Float64Array;
   row: Float32Array;
   seed: undefined;
@@ -50,8 +50,8 @@ export function openSlice(): (request: SliceRequest) => Promise<SliceAnswers[key
       case 'append':
         slice.append(request.block);
         return undefined;
-      case 'facts':
-        return { norms: slice.norms, largest: slice.largest };
+      case 'norms':
+        return slice.norms;
       case 'sum':
         return slice.sum(request.magic);
       case 'row':

@@ -28,8 +28,6 @@ export class ImageSlice {
   readonly kernel: Kernel;
   /** [N] squared lengths. */
   readonly norms: Float64Array;
-  /** The largest absolute value, where all are finite. */
-  largest = 0;
   /** An address with room for 64 numbers. */
   readonly scratch = 0;
   readonly #sum: number;
@@ -76,18 +74,21 @@ export class ImageSlice {
 
   /** Appends rows [m, width]. */
   append(block: Float32Array): void {
-    const memory = new Float32Array(this.kernel.memory.buffer);
-    for (let from = 0; from < block.length; from += this.width) {
-      const at = this.row(this.#loaded) / 4;
-      let norm = 0;
-      for (let d = 0; d < this.width; d++) {
-        const value = block[from + d];
-        memory[at + d] = value;
-        norm += value * value;
-        if (value > this.largest) this.largest = value;
-        else if (-value > this.largest) this.largest = -value;
+    const { width, padded } = this;
+    const memory = new Float32Array(this.kernel.memory.buffer, this.#rows, padded * this.count);
+    for (let from = 0; from < block.length; from += width) {
+      memory.set(padded === width ? block : block.subarray(from, from + width), this.#loaded * padded);
+      const end = padded === width ? block.length : from + width;
+      for (let row = from; row < end; row += width) {
+        let [even, odd] = [0, 0];
+        for (let d = row; d < row + width - 1; d += 2) {
+          even += block[d] * block[d];
+          odd += block[d + 1] * block[d + 1];
+        }
+        if (width % 2 === 1) even += block[row + width - 1] ** 2;
+        this.norms[this.#loaded++] = even + odd;
       }
-      this.norms[this.#loaded++] = norm;
+      if (padded === width) return;
     }
   }
 

@@ -161,24 +161,23 @@ export class KMeans {
     const slices = await openSlices(this.count, this.#width, this.#threads);
     try {
       const step = Math.max(1, Math.floor(BLOCK / this.#width));
-      for (const slice of slices) {
+      const load = async (slice: Slice): Promise<void> => {
         for (let start = slice.start; start < slice.end; start += step) {
-          const block = await this.#rows.read(start, Math.min(slice.end, start + step));
-          // A part of a larger array would be sent with all of it.
-          const whole = block.byteLength === block.buffer.byteLength;
-          await slice.ask<'append'>({ kind: 'append', block: whole ? block : block.slice() });
+          // A copy of its own, which can be handed over.
+          const block = (await this.#rows.read(start, Math.min(slice.end, start + step))).slice();
+          await slice.ask<'append'>({ kind: 'append', block }, [block.buffer]);
         }
-      }
-      const facts = await all(slices, slice => slice.ask<'facts'>({ kind: 'facts' }));
-      const norms = joined(
-        facts.map(fact => fact.norms),
-        this.count,
-      );
+      };
+      await all(slices, load);
+      const norms = joined(await all(slices, slice => slice.ask<'norms'>({ kind: 'norms' })), this.count);
       const bad = norms.findIndex(norm => !Number.isFinite(norm));
       if (bad >= 0) throw new S3aError('VALUE', `the features of image ${bad} are not all finite numbers`);
-      const largest = Math.max(1e-30, ...facts.map(fact => fact.largest));
-      // Sums of all rows stay below 2⁵² steps of the grid, so float64 holds every one of them exactly.
-      const magic = 1.5 * 2 ** Math.ceil(Math.log2(largest * this.count));
+      const largest = Math.max(
+        1e-30,
+        norms.reduce((most, norm) => Math.max(most, norm), 0),
+      );
+      // No value is larger than a row is long. Sums of all rows stay below 2⁵² steps of the grid, so float64 holds every one of them exactly.
+      const magic = 1.5 * 2 ** Math.ceil(Math.log2(Math.sqrt(largest) * this.count));
       const sums = await all(slices, slice => slice.ask<'sum'>({ kind: 'sum', magic }));
       const mean = Float64Array.from({ length: this.#width }, (_, d) => sum(sums.map(part => part[d])) / this.count);
       const total = sum(norms);

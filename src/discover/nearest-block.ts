@@ -17,10 +17,17 @@ const NAMES = 16;
 const FILTERED = 2 ** 18;
 const MANY_NAMES = 64;
 // Scores that the filter makes at once.
-const SCORES = 2 ** 21;
+const SCORES = 2 ** 22;
 const PAGE = 65536;
 // Addresses in the memory: products, two results of the quantisation, then the mean.
 const [PRODUCTS, LENGTHS, MEAN] = [0, 64, 128];
+
+/** Names as bytes about a mean of the images, and the length of the longest. */
+interface RoundedNames {
+  readonly table: FilterTable;
+  readonly mean: Float32Array;
+  readonly longest: number;
+}
 
 /** Names as a table in a WebAssembly memory, which images are compared with. */
 export class NameTable {
@@ -32,8 +39,7 @@ export class NameTable {
   readonly #table: number;
   #prototypes = new Float32Array(0);
   #filter: Promise<ScoreFilter> | undefined;
-  /** The names as bytes, about this mean of the images. */
-  #rounded: { table: FilterTable; mean: Float32Array } | undefined;
+  #rounded: RoundedNames | undefined;
 
   constructor(width: number) {
     this.width = width;
@@ -134,7 +140,7 @@ export class NameTable {
     // What float32 sums of padded/8 products may be off, for rows and names as long as these.
     const doubt = (padded / 8 + 16) * 2 ** -24;
     const longest = Math.sqrt(squares.reduce((a, b) => Math.max(a, b), 0)) + Math.hypot(...mean);
-    const eta = doubt * longest * this.#longestName();
+    const eta = doubt * longest * this.#rounded.longest;
     const rows = Math.max(64, Math.floor(SCORES / (table.groups * NAMES)));
     const bytes = new Uint8Array(kernel.memory.buffer, bytesAt, padded * count);
     const best = new Float64Array(found.top);
@@ -153,34 +159,28 @@ export class NameTable {
     }
   }
 
-  #longestName(): number {
-    let most = 0;
-    for (let at = 0; at < this.#prototypes.length; at += this.width) {
-      let norm = 0;
-      for (let d = 0; d < this.width; d++) norm += this.#prototypes[at + d] ** 2;
-      most = Math.max(most, norm);
-    }
-    return Math.sqrt(most);
-  }
-
   /**
    * Names as bytes: x·h = (x − m)·(h − n) + m·h + (x − m)·n for any means m and n, and the last term does not depend on h.
    * Both means are taken off because a direction that all share would take up the bytes' range.
    */
-  #round(images: Float32Array): { table: FilterTable; mean: Float32Array } {
+  #round(images: Float32Array): RoundedNames {
     const mean = meanRow(images, this.width);
     const middle = meanRow(this.#prototypes, this.width);
     const values = new Float64Array(this.width);
+    let longest = 0;
     const table = filterTable(Math.ceil(this.#names / NAMES), NAMES, this.#padded, slot => {
       if (slot >= this.#names) return undefined;
-      let bias = 0;
+      let [bias, norm] = [0, 0];
       for (let d = 0, at = slot * this.width; d < this.width; d++, at++) {
-        values[d] = this.#prototypes[at] - middle[d];
-        bias += this.#prototypes[at] * mean[d];
+        const value = this.#prototypes[at];
+        values[d] = value - middle[d];
+        bias += value * mean[d];
+        norm += value * value;
       }
+      longest = Math.max(longest, norm);
       return { values, bias };
     });
-    return { table, mean };
+    return { table, mean, longest: Math.sqrt(longest) };
   }
 }
 
