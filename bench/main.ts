@@ -1,8 +1,12 @@
 /** `npm run bench -- <name> [options]`. */
 import { messageOf } from '../src/errors.ts';
+import { benchDiscovery } from './discovery.ts';
 import { benchEngine } from './engine.ts';
 
-const benches: Record<string, (args: string[]) => Promise<void>> = { engine: benchEngine };
+const benches: Record<string, (args: string[]) => Promise<void>> = {
+  engine: benchEngine,
+  discovery: benchDiscovery,
+};
 
 const [name, ...args] = process.argv.slice(2);
 if (!Object.hasOwn(benches, name ?? '')) {

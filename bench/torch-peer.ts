@@ -9,6 +9,8 @@ export interface Peer {
   readonly name: string;
   /** Runs a piece of work `count` times and gives the seconds of each. */
   run(name: string, count: number): Promise<number[]>;
+  /** Sends any message and gives the answer. */
+  ask(message: unknown): Promise<unknown>;
   close(): void;
 }
 
@@ -41,6 +43,11 @@ export async function startPeer(script: string, config: unknown, python?: string
       const answer = await ask({ name: work, count });
       if (answer === undefined) throw new Error(`${name} ended during '${work}'`);
       return (JSON.parse(answer) as { seconds: number[] }).seconds;
+    },
+    async ask(message) {
+      const answer = await ask(message);
+      if (answer === undefined) throw new Error(`${name} ended during ${JSON.stringify(message)}`);
+      return JSON.parse(answer);
     },
     close: () => child.stdin.end(),
   };

@@ -41,5 +41,4 @@ test('the best score of every group lies within its limits', async () => {
   }
   // Lengths of about 7: the limits are of use.
   expect(widest).toBeLessThan(0.3);
-  await filter.dispose();
 });

@@ -88,6 +88,8 @@ function turn(rows: Int8Array, columns: Int8Array, width: number, groups: number
   }
 }
 
+const opened = new Map<string, Promise<ScoreFilter>>();
+
 /** A compiled product for rows of one padded width; it serves any number of rows and any table. */
 export class ScoreFilter {
   /** The largest integer that stands for a value of a row, and the byte that stands for zero. */
@@ -102,10 +104,17 @@ export class ScoreFilter {
   }
 
   /**
-   * Compiles the product, for one thread.
+   * The product for one width, compiled once in a thread and kept until that ends.
    * @param size of a group
    */
-  static async open(width: number, size: number): Promise<ScoreFilter> {
+  static open(width: number, size: number): Promise<ScoreFilter> {
+    const key = `${width} ${size}`;
+    const known = opened.get(key) ?? ScoreFilter.#compile(width, size);
+    opened.set(key, known);
+    return known;
+  }
+
+  static async #compile(width: number, size: number): Promise<ScoreFilter> {
     const open = async (most: number): Promise<ScoreFilter> => {
       const options = { intraOpNumThreads: 1, logSeverityLevel: 4 } as const;
       return new ScoreFilter(await InferenceSession.create(filterModel(width, size, most + 1), options), most);
@@ -116,7 +125,7 @@ export class ScoreFilter {
     const table = filterTable(1, size, width, slot => (slot === 0 ? { values, bias: 0 } : undefined));
     const [sum] = await filter.run(new Uint8Array(width).fill(255), 1, 1 / 127, table);
     if (Math.abs(sum - width) < 1e-3 * width) return filter;
-    await filter.dispose();
+    await filter.#session.release();
     return open(63);
   }
 
@@ -136,10 +145,6 @@ export class ScoreFilter {
       biases: new Tensor('float32', table.biases, [slots]),
     });
     return best.data as Float32Array;
-  }
-
-  dispose(): Promise<void> {
-    return this.#session.release();
   }
 }
 

@@ -36,11 +36,14 @@ export interface SliceAnswers {
   close: undefined;
 }
 
+function empty(): [ImageSlice, Assigner, Seeder] {
+  const slice = new ImageSlice(0, 1);
+  return [slice, new Assigner(slice), new Seeder(slice)];
+}
+
 /** A slice that answers requests, one after the other. */
 export function openSlice(): (request: SliceRequest) => Promise<SliceAnswers[keyof SliceAnswers]> {
-  let slice: ImageSlice;
-  let assigner: Assigner;
-  let seeder: Seeder;
+  let [slice, assigner, seeder] = empty();
   return async request => {
     switch (request.kind) {
       case 'open':
@@ -73,7 +76,8 @@ export function openSlice(): (request: SliceRequest) => Promise<SliceAnswers[key
       case 'distances':
         return assigner.distances(request.centres);
       case 'close':
-        await slice?.dispose();
+        // Lets go of the images: the thread may serve others.
+        [slice, assigner, seeder] = empty();
         return undefined;
     }
   };

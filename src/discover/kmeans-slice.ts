@@ -106,10 +106,6 @@ export class ImageSlice {
     return this.#quantised;
   }
 
-  async dispose(): Promise<void> {
-    await (await this.#quantised)?.filter.dispose();
-  }
-
   async #quantise(): Promise<QuantisedRows> {
     const filter = await ScoreFilter.open(this.padded, GROUP);
     const { buffer } = this.kernel.memory;

@@ -23,6 +23,8 @@ export interface Slice {
 
 // Values that are not worth a thread.
 const SMALL = 2 ** 20;
+// Values up to which a slice's thread is kept for others; the memory of a large one must be free at once.
+const KEPT = 2 ** 25;
 // Bytes of an image beside its values: as bytes, and its bounds.
 const BESIDE = 1024;
 
@@ -36,7 +38,7 @@ export async function openSlices(count: number, width: number, threads = availab
   for (let s = 0; s < wanted; s++) {
     const start = Math.floor((s * parts) / wanted) * PART;
     const end = Math.min(count, Math.floor(((s + 1) * parts) / wanted) * PART);
-    slices.push(small ? localSlice(start, end) : threadSlice(start, end));
+    slices.push(small ? localSlice(start, end) : threadSlice(start, end, (end - start) * width < KEPT));
   }
   try {
     await Promise.all(slices.map(slice => slice.ask({ kind: 'open', count: slice.end - slice.start, width })));
@@ -58,13 +60,13 @@ function localSlice(start: number, end: number): Slice {
   return { start, end, ask, close: () => ask<'close'>({ kind: 'close' }) };
 }
 
-function threadSlice(start: number, end: number): Slice {
+function threadSlice(start: number, end: number, keep: boolean): Slice {
   const thread = startThread(workerUrl('./kmeans-worker.js', import.meta.url));
   const ask = <K extends SliceRequest['kind']>(request: Asked<K>, moved?: ArrayBuffer[]): Promise<SliceAnswers[K]> =>
     thread.ask(request, moved) as Promise<SliceAnswers[K]>;
   const close = async (): Promise<void> => {
     await ask<'close'>({ kind: 'close' }).catch(() => undefined);
-    await thread.end();
+    await thread.end(keep);
   };
   return { start, end, ask, close };
 }

@@ -26,8 +26,8 @@ export interface LloydOptions {
   onIteration?: (iteration: number, inertia: number, compared: number) => void;
 }
 
-// Values that are read and handed to a slice at once: 16 MB.
-const BLOCK = 2 ** 22;
+// Values that are read and handed to a slice at once: 4 MB.
+const BLOCK = 2 ** 20;
 
 /** What the images say about themselves once they are loaded. */
 interface Loaded {

@@ -38,7 +38,6 @@ export class NameTable {
   #products = new Float32Array(0);
   readonly #table: number;
   #prototypes = new Float32Array(0);
-  #filter: Promise<ScoreFilter> | undefined;
   #rounded: RoundedNames | undefined;
 
   constructor(width: number) {
@@ -83,10 +82,6 @@ export class NameTable {
     return found;
   }
 
-  async dispose(): Promise<void> {
-    await (await this.#filter)?.dispose();
-  }
-
   /** Where rows of images begin: behind whole groups of names. */
   get #rows(): number {
     return this.#table + 4 * this.#padded * Math.ceil(this.#names / NAMES) * NAMES;
@@ -121,8 +116,7 @@ export class NameTable {
   }
 
   async #filtered(images: Float32Array, bytesAt: number, found: Nearest): Promise<void> {
-    this.#filter ??= ScoreFilter.open(this.#padded, NAMES);
-    const filter = await this.#filter;
+    const filter = await ScoreFilter.open(this.#padded, NAMES);
     const [padded, kernel] = [this.#padded, this.#kernel];
     const count = images.length / this.width;
     this.#rounded ??= this.#round(images);

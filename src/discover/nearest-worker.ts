@@ -12,7 +12,10 @@ let table: NameTable | undefined;
 
 serve(async message => {
   const request = message as NearestRequest;
-  if (request === 'close') return table?.dispose();
+  if (request === 'close') {
+    table = undefined;
+    return undefined;
+  }
   if ('images' in request) return table!.search(request.images, request.top);
   table ??= new NameTable(request.width);
   return table.set(request.prototypes);

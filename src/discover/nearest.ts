@@ -71,11 +71,10 @@ export class NameSearch {
     await this.#queue;
     const threads = this.#threads;
     this.#threads = [];
-    await this.#local.dispose();
     await Promise.all(
       threads.map(async thread => {
         await thread.ask('close' satisfies NearestRequest);
-        await thread.end();
+        await thread.end(true);
       }),
     );
   }

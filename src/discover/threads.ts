@@ -5,7 +5,8 @@ import { messageOf, S3aError } from '../errors.ts';
 export interface Thread {
   /** Throws S3aError RUN with what the thread threw, or when it has ended. */
   ask(request: unknown, moved?: ArrayBuffer[]): Promise<unknown>;
-  end(): Promise<void>;
+  /** Gives the thread back: it ends or, when it may be kept, waits for the next one who needs its entry. */
+  end(keep: boolean): Promise<void>;
 }
 
 interface Waiting {
@@ -13,8 +14,18 @@ interface Waiting {
   reject: (error: Error) => void;
 }
 
-/** Starts a thread whose entry calls `serve`. */
+/** Threads that nobody uses now, by their entries: a new one must load ONNX Runtime and compile everything again. */
+const idle = new Map<string, Thread[]>();
+const MOST_IDLE = 16;
+
+/** A thread whose entry calls `serve`: one that was given back, else a new one. */
 export function startThread(entry: URL): Thread {
+  const waiting = idle.get(entry.href) ?? [];
+  idle.set(entry.href, waiting);
+  return waiting.pop() ?? newThread(entry, waiting);
+}
+
+function newThread(entry: URL, idleOnes: Thread[]): Thread {
   // Flags of the caller's process such as --input-type do not suit a worker.
   const worker = new Worker(entry, { execArgv: [] });
   const pending = new Map<number, Waiting>();
@@ -35,7 +46,7 @@ export function startThread(entry: URL): Thread {
   });
   worker.on('error', error => fail(new S3aError('RUN', `a thread died: ${messageOf(error)}`)));
   worker.on('exit', () => fail(new S3aError('RUN', 'the thread has ended')));
-  return {
+  const thread: Thread = {
     ask: (request, moved = []) => {
       if (ended) return Promise.reject(ended);
       return new Promise((resolve, reject) => {
@@ -44,10 +55,12 @@ export function startThread(entry: URL): Thread {
         worker.postMessage({ id, request }, moved);
       });
     },
-    end: async () => {
-      await worker.terminate();
+    end: async keep => {
+      if (keep && !ended && idleOnes.length < MOST_IDLE) idleOnes.push(thread);
+      else await worker.terminate();
     },
   };
+  return thread;
 }
 
 /** Answers the requests that come to this thread. */
