@@ -1,7 +1,7 @@
 /** The cluster step (METHOD §2.1): k-means++ with restarts; the run of the lowest inertia is kept. */
 import { random } from '../random.ts';
 import { type Clustering, KMeans, type LloydOptions } from './kmeans.ts';
-import type { ComputeOptions } from './row-pass.ts';
+import type { ComputeOptions, Rows } from './row-pass.ts';
 
 export type { Clustering } from './kmeans.ts';
 
@@ -28,10 +28,10 @@ export interface ClusterProgress {
 /**
  * Clusters image features by k-means, as scikit-learn's KMeans does (METHOD §2.1: n_init 17, max_iter 1000, seed 0). The
  * result depends on the seed and not on the number of threads.
- * @param features [N, width], unit rows
+ * @param features [N, width], unit rows, in memory or read once from where they are
  * @throws S3aError CLUSTERS when there are fewer images than clusters, SHAPE, or VALUE when a feature is not finite.
  */
-export async function cluster(features: Float32Array, options: ClusterOptions): Promise<Clustering> {
+export async function cluster(features: Float32Array | Rows, options: ClusterOptions): Promise<Clustering> {
   const kmeans = new KMeans(features, options.width, options);
   try {
     return await bestOf(kmeans, options);
@@ -46,7 +46,7 @@ export async function cluster(features: Float32Array, options: ClusterOptions): 
  * @param centres [k, width]
  */
 export async function kMeansFrom(
-  features: Float32Array,
+  features: Float32Array | Rows,
   centres: Float32Array,
   options: LloydOptions & ComputeOptions & { width: number },
 ): Promise<Clustering> {

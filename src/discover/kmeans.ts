@@ -56,7 +56,7 @@ export class KMeans {
    * @throws S3aError SHAPE; what is called later throws VALUE when a feature is not finite
    */
   constructor(features: Float32Array | Rows, width: number, { threads }: ComputeOptions = {}) {
-    this.#rows = features instanceof Float32Array ? rowsOf(features, width, 'image features') : features;
+    this.#rows = rowsOf(features, width, 'image features');
     this.count = this.#rows.count;
     this.#width = width;
     this.#threads = threads;

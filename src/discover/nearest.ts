@@ -50,12 +50,9 @@ export class NameSearch {
     prototypes: Float32Array,
     { top: wanted = 1, onProgress }: NearestOptions = {},
   ): Promise<Nearest> {
-    const rows = images instanceof Float32Array ? rowsOf(images, this.width, 'image features') : images;
+    const rows = rowsOf(images, this.width, 'image features');
     const names = rowCount(prototypes, this.width, 'prototypes');
     const top = Math.min(wanted, names);
-    if (rows.width !== this.width) {
-      throw new S3aError('SHAPE', `nearest names: rows of ${rows.width} values, but prototypes of ${this.width}`);
-    }
     if (!Number.isInteger(top) || top < 1) throw new S3aError('SHAPE', `nearest names: cannot give the best ${top}`);
     const found = this.#queue.then(() =>
       rows.count * names * this.width < SMALL

@@ -53,12 +53,35 @@ export interface Rows {
 }
 
 /**
- * The rows of a matrix that is in memory.
- * @throws S3aError SHAPE as `rowCount`
+ * The rows of a matrix: of one in memory, or as they are.
+ * @throws S3aError SHAPE as `rowCount`, or when rows have another width
  */
-export function rowsOf(matrix: Float32Array, width: number, what: string): Rows {
+export function rowsOf(matrix: Float32Array | Rows, width: number, what: string): Rows {
+  if (!(matrix instanceof Float32Array)) {
+    if (matrix.width === width && matrix.count > 0) return matrix;
+    throw new S3aError(
+      'SHAPE',
+      `${what}: ${matrix.count} rows of ${matrix.width} are not one or more rows of ${width}`,
+    );
+  }
   const count = rowCount(matrix, width, what);
   return { count, width, read: (start, end) => Promise.resolve(matrix.subarray(start * width, end * width)) };
+}
+
+// Rows that are asked for at a time: more would only wait.
+const AT_A_TIME = 64;
+
+/** The rows at the given indices, as `takeRows`, of a matrix that need not be in memory. */
+export async function gatherRows(
+  { width, read }: Rows,
+  indices: ArrayLike<number>,
+): Promise<Float32Array<ArrayBuffer>> {
+  const taken = new Float32Array(indices.length * width);
+  for (let start = 0; start < indices.length; start += AT_A_TIME) {
+    const part = Array.from({ length: Math.min(AT_A_TIME, indices.length - start) }, (_, i) => start + i);
+    await Promise.all(part.map(async i => taken.set(await read(indices[i], indices[i] + 1), i * width)));
+  }
+  return taken;
 }
 
 /** A matrix that is about to pass; what of it the session holds is not sent again. */

@@ -2,7 +2,7 @@
 import { S3aError } from '../errors.ts';
 import { assignSparse } from './assign-sparse.ts';
 import { NameSearch } from './nearest.ts';
-import { type ComputeOptions, type Rows, rowCount, takeRows } from './row-pass.ts';
+import { type ComputeOptions, type Rows, rowCount, rowsOf, takeRows } from './row-pass.ts';
 
 /** The names that have a score in one row of a sparse [K, V] matrix, by falling score, then by rising index. */
 export interface NameScores {
@@ -65,7 +65,7 @@ export async function vote(
   options: VoteOptions,
 ): Promise<VoteResult> {
   const { width, rounds: count = 3, starved = 'first' } = options;
-  const images = features instanceof Float32Array ? rowCount(features, width, 'image features') : features.count;
+  const images = rowsOf(features, width, 'image features').count;
   const vocabulary = rowCount(prototypes, width, 'prototypes');
   if (clusters.length !== images || (options.nearest && options.nearest.length !== images)) {
     throw new S3aError('SHAPE', `vote: ${images} images but ${clusters.length} cluster labels`);
