@@ -2,10 +2,12 @@
 import { messageOf } from '../src/errors.ts';
 import { benchDiscovery } from './discovery.ts';
 import { benchEngine } from './engine.ts';
+import { benchScale } from './scale.ts';
 
 const benches: Record<string, (args: string[]) => Promise<void>> = {
   engine: benchEngine,
   discovery: benchDiscovery,
+  scale: benchScale,
 };
 
 const [name, ...args] = process.argv.slice(2);

@@ -1,6 +1,6 @@
 /** What a slice of images is asked, and its answers: by a message in a thread of its own, by a call when it is small. */
 import { type Assigned, Assigner, type AssignStep } from './kmeans-assign.ts';
-import { Seeder, type Trial } from './kmeans-seed.ts';
+import { type Located, Seeder, type Trial, type Wanted } from './kmeans-seed.ts';
 import { ImageSlice } from './kmeans-slice.ts';
 
 export type SliceRequest =
@@ -11,8 +11,7 @@ export type SliceRequest =
   | { readonly kind: 'row'; readonly index: number }
   | { readonly kind: 'seed' }
   | { readonly kind: 'try'; readonly trial: Trial }
-  | { readonly kind: 'keep'; readonly trial: number }
-  | { readonly kind: 'locate'; readonly part: number; readonly value: number }
+  | { readonly kind: 'locate'; readonly kept: number; readonly wanted: readonly Wanted[] }
   | { readonly kind: 'assign'; readonly step: AssignStep }
   | { readonly kind: 'labels' }
   | { readonly kind: 'distances'; readonly centres: Float64Array }
@@ -28,8 +27,7 @@ export interface SliceAnswers {
   row: Float32Array;
   seed: undefined;
   try: Float64Array;
-  keep: undefined;
-  locate: number;
+  locate: Located[];
   assign: Assigned;
   labels: Int32Array;
   distances: Float64Array;
@@ -64,11 +62,9 @@ export function openSlice(): (request: SliceRequest) => Promise<SliceAnswers[key
         return undefined;
       case 'try':
         return seeder.try(request.trial);
-      case 'keep':
-        seeder.keep(request.trial);
-        return undefined;
       case 'locate':
-        return seeder.locate(request.part, request.value);
+        seeder.keep(request.kept);
+        return request.wanted.map(wanted => seeder.locate(wanted));
       case 'assign':
         return assigner.assign(request.step);
       case 'labels':

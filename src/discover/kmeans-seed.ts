@@ -14,6 +14,18 @@ export interface Trial {
   readonly places: Int32Array;
 }
 
+/** An image to be drawn: where the sum of distances within a part reaches a value. */
+export interface Wanted {
+  readonly part: number;
+  readonly value: number;
+}
+
+/** An image of the slice, with its row. */
+export interface Located {
+  readonly index: number;
+  readonly row: Float32Array;
+}
+
 /** Squared distances of a slice's images from the nearest centre so far. */
 export class Seeder {
   readonly #slice: ImageSlice;
@@ -64,13 +76,13 @@ export class Seeder {
   }
 
   /** The first image of a part at which the sum of the distances in it reaches a value; its last image when none does. */
-  locate(part: number, value: number): number {
+  locate({ part, value }: Wanted): Located {
     const end = Math.min(this.#slice.count, (part + 1) * PART);
-    let sum = 0;
-    for (let i = part * PART; i < end; i++) {
-      sum += this.#closest[i];
-      if (sum >= value) return i;
+    let [sum, index] = [0, part * PART];
+    for (; index < end - 1; index++) {
+      sum += this.#closest[index];
+      if (sum >= value) break;
     }
-    return end - 1;
+    return { index, row: this.#slice.values(index).slice() };
   }
 }

@@ -3,7 +3,7 @@ import { S3aError } from '../errors.ts';
 import { Clusters } from './kmeans-clusters.ts';
 import { groupOrder, plainOrder } from './kmeans-groups.ts';
 import { inertiaOf, relocateEmpty } from './kmeans-math.ts';
-import { PART } from './kmeans-seed.ts';
+import { type Located, PART } from './kmeans-seed.ts';
 import { openSlices, type Slice } from './kmeans-slices.ts';
 import { type ComputeOptions, type Rows, rowCount, rowsOf } from './row-pass.ts';
 
@@ -76,16 +76,17 @@ export class KMeans {
     const chosen = new Int32Array(k);
     chosen[0] = Math.floor(uniform() * this.count);
     await all(slices, slice => slice.ask<'seed'>({ kind: 'seed' }));
-    let parts = (await this.#try([chosen[0]], norms))[0];
+    let drawn: Located[] = [{ index: chosen[0], row: await this.#row(chosen[0]) }];
+    let parts = (await this.#try(drawn, norms))[0];
     let kept = 0;
     for (let c = 1; c < k; c++) {
-      await all(slices, slice => slice.ask<'keep'>({ kind: 'keep', trial: kept }));
       const potential = sum(parts);
-      const drawn = await Promise.all(Array.from({ length: trials }, () => this.#locate(parts, uniform() * potential)));
+      const values = Array.from({ length: trials }, () => uniform() * potential);
+      drawn = await this.#locate(kept, parts, values);
       const tried = await this.#try(drawn, norms);
       const potentials = tried.map(sum);
       kept = potentials.indexOf(Math.min(...potentials));
-      chosen[c] = drawn[kept];
+      chosen[c] = drawn[kept].index;
       parts = tried[kept];
     }
     return chosen;
@@ -218,34 +219,43 @@ export class KMeans {
   }
 
   /** Sums by parts of the squared distances that there would be with each row as a further centre. */
-  async #try(drawn: readonly number[], norms: Float64Array): Promise<Float64Array[]> {
+  async #try(drawn: readonly Located[], norms: Float64Array): Promise<Float64Array[]> {
     const { slices } = await this.#load();
-    const rows = await this.rows(Int32Array.from(drawn));
-    const answers = await all(slices, slice =>
-      slice.ask<'try'>({
-        kind: 'try',
-        trial: {
-          rows,
-          norms: Float64Array.from(drawn, row => norms[row]),
-          places: Int32Array.from(drawn, row => row - slice.start),
-        },
-      }),
-    );
+    const rows = new Float32Array(drawn.length * this.#width);
+    drawn.forEach(({ row }, t) => {
+      rows.set(row, t * this.#width);
+    });
+    const answers = await all(slices, slice => {
+      const places = Int32Array.from(drawn, ({ index }) => index - slice.start);
+      const trial = { rows, norms: Float64Array.from(drawn, ({ index }) => norms[index]), places };
+      return slice.ask<'try'>({ kind: 'try', trial });
+    });
     return drawn.map((_, t) => {
       const parts = answers.map(answer => answer.subarray(...span(answer.length / drawn.length, t)));
       return joined(parts, Math.ceil(this.count / PART));
     });
   }
 
-  /** The first image at which the sum of all distances up to it reaches a value. */
-  async #locate(parts: Float64Array, value: number): Promise<number> {
+  /** Makes trial `kept` a centre, and gives for every value the first image at which the sum of all distances reaches it. */
+  async #locate(kept: number, parts: Float64Array, values: readonly number[]): Promise<Located[]> {
     const { slices } = await this.#load();
-    let part = 0;
-    let before = 0;
-    while (part < parts.length - 1 && before + parts[part] < value) before += parts[part++];
-    const slice = slices.find(({ end }) => part * PART < end)!;
-    const inside = part - slice.start / PART;
-    return slice.start + (await slice.ask<'locate'>({ kind: 'locate', part: inside, value: value - before }));
+    const wanted = values.map(value => {
+      let part = 0;
+      let before = 0;
+      while (part < parts.length - 1 && before + parts[part] < value) before += parts[part++];
+      return { part, value: value - before };
+    });
+    const located: Located[] = [];
+    await all(slices, async slice => {
+      const [first, end] = [slice.start / PART, slice.end / PART];
+      const mine = [...wanted.keys()].filter(w => wanted[w].part >= first && wanted[w].part < end);
+      const asked = mine.map(w => ({ part: wanted[w].part - first, value: wanted[w].value }));
+      const found = await slice.ask<'locate'>({ kind: 'locate', kept, wanted: asked });
+      found.forEach(({ index, row }, i) => {
+        located[mine[i]] = { index: slice.start + index, row };
+      });
+    });
+    return located;
   }
 }
 
