@@ -281,13 +281,14 @@ export class Assigner {
     const { filter, mean, step } = quantised;
     if (rows.length === 0) return 0;
     const values = new Float64Array(width);
+    const [order, centres] = [this.#order, this.#centres];
     const table = filterTable(this.#groups, GROUP, padded, slot => {
-      const centre = this.#order[slot];
-      if (centre < 0) return undefined;
+      if (order[slot] < 0) return undefined;
       let norm = 0;
-      for (let d = 0; d < width; d++) {
-        values[d] = this.#centres[centre * width + d] - mean[d];
-        norm += values[d] * values[d];
+      for (let d = 0, at = order[slot] * width; d < width; d++, at++) {
+        const value = centres[at] - mean[d];
+        values[d] = value;
+        norm += value * value;
       }
       return { values, bias: -norm / 2 };
     });
@@ -315,7 +316,7 @@ export class Assigner {
     i: number,
     scores: Float32Array,
     r: number,
-    { lengths, errors, longest, bias }: FilterTable,
+    { length: farthest, error: coarsest, longest, bias }: FilterTable,
     quantised: QuantisedRows,
     keep: boolean,
   ): number {
@@ -325,29 +326,31 @@ export class Assigner {
     const doubt = (this.#slice.padded / 4 + 16) * 2 ** -22;
     const square = quantised.squares[i] * (1 - doubt);
     const length = Math.sqrt(quantised.squares[i] * (1 + doubt));
-    const error = quantised.errors[i];
     const slack = 1e-6 * (length * longest + bias);
-    let sure = Number.NEGATIVE_INFINITY;
-    for (let g = 0; g < groups; g++) {
-      const least = scores[base + g] - error * lengths[g] - length * errors[g];
-      if (least > sure) sure = least;
-    }
-    sure -= 2 * slack + 2 * this.#eta;
-    const [lower, moved] = [this.#lower, this.#movedGroup];
-    let rest = Number.NEGATIVE_INFINITY;
+    // What a score of the bytes is at most off.
+    const off = quantised.errors[i] * farthest + length * coarsest + slack;
+    let top = Number.NEGATIVE_INFINITY;
+    for (let at = base; at < base + groups; at++) if (scores[at] > top) top = scores[at];
+    const sure = top - 2 * off - 2 * this.#eta;
     this.#met = 0;
-    for (let g = 0, at = i * groups; g < groups; g++, at++) {
-      const most = scores[base + g] + error * lengths[g] + length * errors[g];
-      if (most >= sure) {
-        this.#metGroup[this.#met] = g;
-        this.#compare(i, this.#met++);
-      } else if (keep) {
-        if (most > rest) rest = most;
-        lower[at] = Math.sqrt(Math.max(0, square - 2 * (most + slack))) - this.#round + moved[g];
+    let rest = Number.NEGATIVE_INFINITY;
+    if (keep) {
+      const [lower, moved, round] = [this.#lower, this.#movedGroup, this.#round];
+      const nearest = square - 2 * off;
+      for (let g = 0, at = i * groups; g < groups; g++, at++) {
+        const score = scores[base + g];
+        if (score >= sure) this.#metGroup[this.#met++] = g;
+        else if (score > rest) rest = score;
+        // Those met are bounded anew once they are compared.
+        const distance = nearest - 2 * score;
+        lower[at] = (distance > 0 ? Math.sqrt(distance) : 0) - round + moved[g];
       }
+    } else {
+      for (let g = 0; g < groups; g++) if (scores[base + g] >= sure) this.#metGroup[this.#met++] = g;
     }
+    for (let m = 0; m < this.#met; m++) this.#compare(i, m);
     const found = this.#best(Number.NEGATIVE_INFINITY, -1);
-    if (keep) this.#bound(i, found, Math.sqrt(Math.max(0, square - 2 * (rest + slack))) - this.#round);
+    if (keep) this.#bound(i, found, Math.sqrt(Math.max(0, square - 2 * (rest + off))) - this.#round);
     return this.#relabel(i, found);
   }
 

@@ -11,7 +11,7 @@ test('the best score of every group lies within its limits', async () => {
   const biases = table.map(() => draw.normal());
   const filter = await ScoreFilter.open(width, GROUP);
   const rounded = filterTable(groups, GROUP, width, slot =>
-    slot < count ? { values: table[slot], bias: biases[slot] } : undefined,
+    slot < count ? { values: Float64Array.from(table[slot]), bias: biases[slot] } : undefined,
   );
   const step = 4 / filter.most;
   const bytes = new Uint8Array(rows * width);

@@ -12,6 +12,9 @@ export interface FilterTable {
   /** The greatest length in each group, as the bytes have it, and the greatest length of what rounding took away. */
   readonly lengths: Float64Array;
   readonly errors: Float64Array;
+  /** The greatest of all of these. */
+  readonly length: number;
+  readonly error: number;
   /** The greatest length of a row, and the greatest absolute bias. */
   readonly longest: number;
   readonly bias: number;
@@ -28,7 +31,7 @@ export function filterTable(
   groups: number,
   size: number,
   width: number,
-  row: (slot: number) => { values: ArrayLike<number>; bias: number } | undefined,
+  row: (slot: number) => { values: Float64Array; bias: number } | undefined,
 ): FilterTable {
   const slots = groups * size;
   const table = {
@@ -38,6 +41,8 @@ export function filterTable(
     biases: new Float32Array(slots).fill(EMPTY),
     lengths: new Float64Array(groups),
     errors: new Float64Array(groups),
+    length: 0,
+    error: 0,
     longest: 0,
     bias: 0,
   };
@@ -48,14 +53,19 @@ export function filterTable(
     const { values, bias } = found;
     const group = Math.floor(slot / size);
     const column = (slot % size) * groups + group;
-    let largest = 0;
-    for (let d = 0; d < values.length; d++) largest = Math.max(largest, Math.abs(values[d]));
-    const scale = Math.fround(Math.max(largest / 127, 1e-30));
+    let [high, low] = [0, 0];
+    for (let d = 0; d < values.length; d++) {
+      if (values[d] > high) high = values[d];
+      else if (values[d] < low) low = values[d];
+    }
+    const largest = Math.max(high, -low);
+    // A trifle more than the quotient, so that the largest value is 127 and not 127.5 of it.
+    const scale = Math.fround(Math.max((largest / 127) * 1.000001, 1e-30));
     const inverse = 1 / scale;
     let [squares, errors] = [0, 0];
     for (let d = 0, at = slot * width; d < values.length; d++, at++) {
       const value = values[d] * inverse;
-      const byte = Math.max(-127, Math.min(127, Math.floor(value + 0.5)));
+      const byte = Math.floor(value + 0.5);
       rows[at] = byte;
       squares += byte * byte;
       errors += (value - byte) * (value - byte);
@@ -69,6 +79,8 @@ export function filterTable(
     table.lengths[group] = Math.max(table.lengths[group], Math.sqrt(squares));
     table.errors[group] = Math.max(table.errors[group], Math.sqrt(errors));
   }
+  table.length = table.lengths.reduce((a, b) => Math.max(a, b), 0);
+  table.error = table.errors.reduce((a, b) => Math.max(a, b), 0);
   turn(rows, table.bytes, width, groups, size);
   return table;
 }
@@ -121,7 +133,7 @@ export class ScoreFilter {
     };
     const filter = await open(127);
     // Processors without instructions for this add two products in 16 bits, where large ones do not fit. Seven bits do.
-    const values = new Array<number>(width).fill(1);
+    const values = new Float64Array(width).fill(1);
     const table = filterTable(1, size, width, slot => (slot === 0 ? { values, bias: 0 } : undefined));
     const [sum] = await filter.run(new Uint8Array(width).fill(255), 1, 1 / 127, table);
     if (Math.abs(sum - width) < 1e-3 * width) return filter;

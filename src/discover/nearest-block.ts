@@ -162,11 +162,12 @@ export class NameTable {
     const middle = meanRow(this.#prototypes, this.width);
     const values = new Float64Array(this.width);
     let longest = 0;
-    const table = filterTable(Math.ceil(this.#names / NAMES), NAMES, this.#padded, slot => {
-      if (slot >= this.#names) return undefined;
+    const [prototypes, names, width] = [this.#prototypes, this.#names, this.width];
+    const table = filterTable(Math.ceil(names / NAMES), NAMES, this.#padded, slot => {
+      if (slot >= names) return undefined;
       let [bias, norm] = [0, 0];
-      for (let d = 0, at = slot * this.width; d < this.width; d++, at++) {
-        const value = this.#prototypes[at];
+      for (let d = 0, at = slot * width; d < width; d++, at++) {
+        const value = prototypes[at];
         values[d] = value - middle[d];
         bias += value * mean[d];
         norm += value * value;
