@@ -27,6 +27,18 @@ describe('silhouettes', () => {
     await silhouettes.dispose();
   });
 
+  test('some images may be judged, each against all', async () => {
+    const { labels, samples } = clusteringRecord.silhouettes.find(record => record.samples)!;
+    const judged = Int32Array.of(3, 17, 120, 121, 299);
+    const silhouettes = await Silhouettes.of(z, WIDTH, { threads: 1, judged });
+    const found = await silhouettes.samples(Int32Array.from(labels));
+    expect(found).toBeAllclose(
+      [...judged].map(i => samples![i]),
+      { atol: 2e-6 },
+    );
+    await silhouettes.dispose();
+  });
+
   test('one cluster, or as many as images, has none', async () => {
     const silhouettes = await Silhouettes.of(z.slice(0, 4 * WIDTH), WIDTH, { threads: 1 });
     await expect(silhouettes.score(Int32Array.of(1, 1, 1, 1))).rejects.toThrow('1 clusters of 4 images');
@@ -84,6 +96,20 @@ describe('estimate of k', () => {
     const first = await estimateK(groups(6, 900), options);
     expect(first.k).toBe(6);
     expect(await estimateK(groups(6, 900), options)).toEqual(first);
+  });
+
+  test('a part of the silhouettes gives the same number as all of them', async () => {
+    for (const seed of [1, 2, 3]) {
+      const options = { width: 24, low: 2, high: 40, nInit: 3, seed };
+      const rows = groups(9 + seed, 1200);
+      const [part, all] = [
+        await estimateK(rows, { ...options, judged: 300 }),
+        await estimateK(rows, { ...options, judged: 1200 }),
+      ];
+      expect(part.k).toBe(all.k);
+      expect(all.k).toBe(9 + seed);
+      expect(part.curve.map(({ silhouette }) => silhouette)).not.toEqual(all.curve.map(({ silhouette }) => silhouette));
+    }
   });
 
   test('says when the images are too few for the range', async () => {

@@ -15,6 +15,11 @@ export interface EstimateOptions extends ComputeOptions {
   high?: number;
   /** Images looked at; default the larger of 30,000 and half of all. */
   sample?: number;
+  /**
+   * Images whose silhouettes are averaged, each against all that are looked at; default 4,000. They are the same for every
+   * k, so that what they have in common does not blur the comparison.
+   */
+  judged?: number;
   /** Starts of each k-means; default 3: a poor local optimum shifts the peak. */
   nInit?: number;
   /** Default 0. */
@@ -55,7 +60,9 @@ export async function estimateK(features: Float32Array, options: EstimateOptions
   }
   const looked = size === images ? features : takeRows(features, width, sampleOf(images, size, seed));
   const kmeans = new KMeans(looked, width, options);
-  const silhouettes = await Silhouettes.of(looked, width, { ...options, metric });
+  const wanted = options.judged ?? 4000;
+  const judged = wanted < size ? sampleOf(size, wanted, seed, 'judged') : undefined;
+  const silhouettes = await Silhouettes.of(looked, width, { ...options, metric, judged });
   const curve = new Map<number, number>();
   let round = 0;
   const silhouetteOf = async (k: number): Promise<number> => {
@@ -110,7 +117,7 @@ export async function searchPeak(low: number, high: number, value: (k: number) =
 }
 
 /** `size` of n indices in rising order, drawn without replacement. */
-function sampleOf(n: number, size: number, seed: number): Int32Array {
-  const order = random(seed, 'estimate-k').shuffle(Int32Array.from({ length: n }, (_, i) => i));
+function sampleOf(n: number, size: number, seed: number, ...purpose: string[]): Int32Array {
+  const order = random(seed, 'estimate-k', ...purpose).shuffle(Int32Array.from({ length: n }, (_, i) => i));
   return order.subarray(0, size).sort();
 }

@@ -1,7 +1,7 @@
 /** Silhouettes of a clustering on the engine (METHOD §4), as scikit-learn defines them. */
 import { add, matMul, maximum, mul, reshape, sqrt, square, state, sub, sum } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
-import { type ComputeOptions, type Loaded, RowPass, rowCount } from './row-pass.ts';
+import { type ComputeOptions, type Loaded, RowPass, rowCount, takeRows } from './row-pass.ts';
 import { partitionOf } from './vote.ts';
 
 export type SilhouetteMetric = 'euclidean' | 'cosine';
@@ -12,28 +12,37 @@ const MOST_DISTANCES = 2 ** 23;
 /** The images of one data set, whose clusterings are judged; distances are compiled once and computed anew each time. */
 export class Silhouettes {
   readonly count: number;
+  /** The images that are judged, by rising index; each against all others. */
+  readonly judged: Int32Array;
   readonly #pass: RowPass;
   readonly #loaded: Loaded;
 
-  private constructor(count: number, pass: RowPass, features: Float32Array) {
+  private constructor(count: number, judged: Int32Array, pass: RowPass, rows: Float32Array) {
     this.count = count;
+    this.judged = judged;
     this.#pass = pass;
-    this.#loaded = { matrix: features };
+    this.#loaded = { matrix: rows };
   }
 
   /**
    * @param features [N, width], unit rows; must not change while this lives
-   * @param options the metric is `euclidean` by default, as in scikit-learn
+   * @param options the metric is `euclidean` by default, as in scikit-learn; `judged` are the images whose silhouettes are
+   *   wanted, by default all
    * @throws S3aError SHAPE when the sizes do not fit.
    */
   static async of(
     features: Float32Array,
     width: number,
-    { metric = 'euclidean', ...options }: ComputeOptions & { metric?: SilhouetteMetric } = {},
+    {
+      metric = 'euclidean',
+      judged,
+      ...options
+    }: ComputeOptions & { metric?: SilhouetteMetric; judged?: Int32Array } = {},
   ): Promise<Silhouettes> {
     const n = rowCount(features, width, 'image features');
+    const wanted = judged ?? Int32Array.from({ length: n }, (_, i) => i);
     // The distances come out whole, so a block is as small as a chunk would be.
-    const rows = Math.ceil(n / Math.ceil(n ** 2 / MOST_DISTANCES));
+    const rows = Math.ceil(wanted.length / Math.ceil((wanted.length * n) / MOST_DISTANCES));
     const all = state('all', [n, width]);
     const pass = await RowPass.compile(
       { rows, width, chunk: rows },
@@ -47,11 +56,11 @@ export class Silhouettes {
       options,
     );
     await pass.set({ all: features });
-    return new Silhouettes(n, pass, features);
+    return new Silhouettes(n, wanted, pass, judged ? takeRows(features, width, judged) : features);
   }
 
   /**
-   * The silhouette of every image: (b − a) / max(a, b) with a its mean distance to the rest of its cluster and b the least
+   * The silhouette of every image that is judged: (b − a) / max(a, b) with a its mean distance to the rest of its cluster and b the least
    * mean distance to another cluster; 0 for an image that is a cluster of its own.
    * @param labels [N] any integers
    * @throws S3aError CLUSTERS when there are not 2 to N − 1 clusters.
@@ -65,13 +74,14 @@ export class Silhouettes {
     }
     const sizes = new Int32Array(count);
     for (const cluster of clusters) sizes[cluster]++;
-    const scores = new Float64Array(n);
+    const scores = new Float64Array(this.judged.length);
     const sums = new Float64Array(count);
     await this.#pass.run(this.#loaded, {}, ({ distances }, start, rows) => {
       const flat = distances as Float32Array;
-      for (let i = start; i < start + rows; i++) {
+      for (let at = start; at < start + rows; at++) {
         sums.fill(0);
-        const row = (i - start) * n;
+        const i = this.judged[at];
+        const row = (at - start) * n;
         for (let j = 0; j < n; j++) sums[clusters[j]] += flat[row + j];
         const own = clusters[i];
         // The distance to itself is zero, whatever rounding makes of it.
@@ -79,15 +89,15 @@ export class Silhouettes {
         let between = Number.POSITIVE_INFINITY;
         for (let c = 0; c < count; c++) if (c !== own) between = Math.min(between, sums[c] / sizes[c]);
         const larger = Math.max(within, between);
-        scores[i] = sizes[own] === 1 || larger === 0 ? 0 : (between - within) / larger;
+        scores[at] = sizes[own] === 1 || larger === 0 ? 0 : (between - within) / larger;
       }
     });
     return scores;
   }
 
-  /** The mean silhouette of all images, in [−1, 1]. */
+  /** The mean silhouette of the images that are judged, in [−1, 1]. */
   async score(labels: Int32Array): Promise<number> {
-    return (await this.samples(labels)).reduce((a, b) => a + b) / this.count;
+    return (await this.samples(labels)).reduce((a, b) => a + b) / this.judged.length;
   }
 
   dispose(): Promise<void> {
