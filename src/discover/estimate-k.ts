@@ -3,7 +3,7 @@ import { S3aError } from '../errors.ts';
 import { random } from '../random.ts';
 import { bestOf } from './cluster.ts';
 import { KMeans } from './kmeans.ts';
-import { type ComputeOptions, rowCount, takeRows } from './row-pass.ts';
+import { type ComputeOptions, gatherRows, type Rows, rowsOf } from './row-pass.ts';
 import { type SilhouetteMetric, Silhouettes } from './silhouette.ts';
 
 export interface EstimateOptions extends ComputeOptions {
@@ -13,7 +13,7 @@ export interface EstimateOptions extends ComputeOptions {
   low?: number;
   /** The greatest; default 2000, and never more than half of the images looked at. */
   high?: number;
-  /** Images looked at; default the larger of 30,000 and half of all. */
+  /** Images looked at; default 30,000, the least that METHOD §4 asks for where there are so many. */
   sample?: number;
   /**
    * Images whose silhouettes are averaged, each against all that are looked at; default 4,000. They are the same for every
@@ -46,19 +46,20 @@ export interface Estimate {
  *
  * The method says "binary search" and no more; here every round halves its interval around the best of three inner points
  * (`searchPeak`), down to single numbers. No k is clustered twice.
- * @param features [N, width], unit rows
+ * @param features [N, width], unit rows, in memory or where they are
  * @throws S3aError CLUSTERS when the range is empty or the images are too few for it.
  */
-export async function estimateK(features: Float32Array, options: EstimateOptions): Promise<Estimate> {
+export async function estimateK(features: Float32Array | Rows, options: EstimateOptions): Promise<Estimate> {
   const { width, seed = 0, nInit = 3, low = 50, metric, onProgress } = options;
-  const images = rowCount(features, width, 'image features');
-  const size = Math.min(images, options.sample ?? Math.max(30_000, Math.ceil(images / 2)));
+  const rows = rowsOf(features, width, 'image features');
+  const images = rows.count;
+  const size = Math.min(images, options.sample ?? 30_000);
   const high = Math.min(options.high ?? 2000, Math.floor(size / 2));
   if (!(Number.isInteger(low) && low >= 2 && low <= high)) {
     const hint = 'Give the number of clusters with --k, or a smaller range.';
     throw new S3aError('CLUSTERS', `cannot search for ${low} to ${high} clusters in ${size} images`, hint);
   }
-  const looked = size === images ? features : takeRows(features, width, sampleOf(images, size, seed));
+  const looked = size === images ? await rows.read(0, images) : await gatherRows(rows, sampleOf(images, size, seed));
   const kmeans = new KMeans(looked, width, options);
   const wanted = options.judged ?? 4000;
   const judged = wanted < size ? sampleOf(size, wanted, seed, 'judged') : undefined;
