@@ -15,8 +15,7 @@ export interface Slice {
   /** The images it has: [start, end). */
   readonly start: number;
   readonly end: number;
-  /** @param moved memory of the request that is handed over, not copied */
-  ask<K extends SliceRequest['kind']>(request: Asked<K>, moved?: ArrayBuffer[]): Promise<SliceAnswers[K]>;
+  ask<K extends SliceRequest['kind']>(request: Asked<K>): Promise<SliceAnswers[K]>;
   /** Frees the images; requests after this fail. */
   close(): Promise<void>;
 }
@@ -62,8 +61,8 @@ function localSlice(start: number, end: number): Slice {
 
 function threadSlice(start: number, end: number, keep: boolean): Slice {
   const thread = startThread(workerUrl('./kmeans-worker.js', import.meta.url));
-  const ask = <K extends SliceRequest['kind']>(request: Asked<K>, moved?: ArrayBuffer[]): Promise<SliceAnswers[K]> =>
-    thread.ask(request, moved) as Promise<SliceAnswers[K]>;
+  const ask = <K extends SliceRequest['kind']>(request: Asked<K>): Promise<SliceAnswers[K]> =>
+    thread.ask(request) as Promise<SliceAnswers[K]>;
   const close = async (): Promise<void> => {
     await ask<'close'>({ kind: 'close' }).catch(() => undefined);
     await thread.end(keep);

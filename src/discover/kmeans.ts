@@ -161,12 +161,14 @@ export class KMeans {
   async #read(): Promise<Loaded> {
     const slices = await openSlices(this.count, this.#width, this.#threads);
     try {
-      const step = Math.max(1, Math.floor(BLOCK / this.#width));
+      const step = Math.min(this.count, Math.max(1, Math.floor(BLOCK / this.#width)));
       const load = async (slice: Slice): Promise<void> => {
+        // Memory that both threads see, used again for every block: fresh memory costs as much as the copy.
+        const shared = new Float32Array(new SharedArrayBuffer(4 * step * this.#width));
         for (let start = slice.start; start < slice.end; start += step) {
-          // A copy of its own, which can be handed over.
-          const block = (await this.#rows.read(start, Math.min(slice.end, start + step))).slice();
-          await slice.ask<'append'>({ kind: 'append', block }, [block.buffer]);
+          const rows = await this.#rows.read(start, Math.min(slice.end, start + step));
+          shared.set(rows);
+          await slice.ask<'append'>({ kind: 'append', block: shared.subarray(0, rows.length) });
         }
       };
       await all(slices, load);
