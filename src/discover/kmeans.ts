@@ -42,7 +42,8 @@ interface Loaded {
 
 /**
  * The images of one data set, clustered any number of times. They are loaded once, into threads that share them out;
- * results depend neither on the number of threads nor on what was computed before.
+ * results depend neither on the number of threads nor on what was computed before. They are compared on the processor,
+ * whatever the device.
  */
 export class KMeans {
   readonly count: number;

@@ -24,7 +24,7 @@ const SMALL = 2 ** 27;
 const BLOCK = 1024;
 const AHEAD = 2;
 
-/** Searches of one embedding width; threads are started with the first large one. */
+/** Searches of one embedding width, on the processor whatever the device; threads are started with the first large one. */
 export class NameSearch {
   readonly width: number;
   readonly #count: number;
