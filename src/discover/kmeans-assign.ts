@@ -33,8 +33,8 @@ const [LEAST, MOST] = [256, 4096];
 // Groups that are compared one by one before the filter is faster: so many, and one more for each of the latter number.
 const [FEW, GROUPS_A_FEW] = [3, 15];
 // When more than this share of the images twice needed every centre in spite of bounds, none are kept for some steps.
-const HOPELESS = 0.9;
-const REST = 3;
+const HOPELESS = 0.95;
+const REST = 6;
 
 /**
  * The clusters of a slice's images under centres that move.
