@@ -108,6 +108,7 @@ export class ScoreFilter {
   readonly most: number;
   readonly zero: number;
   readonly #session: InferenceSession;
+  #best = new Float32Array(0);
 
   private constructor(session: InferenceSession, most: number) {
     this.#session = session;
@@ -144,19 +145,24 @@ export class ScoreFilter {
   /**
    * The greatest score of every group: bytes of a row, less `zero`, times `step`, times the table's, plus bias.
    * @param bytes [rows, width]
-   * @returns [rows, groups]
+   * @returns [rows, groups], overwritten by the next call
    */
   async run(bytes: Uint8Array, rows: number, step: number, table: FilterTable): Promise<Float32Array> {
     const width = bytes.length / rows;
     const slots = table.scales.length;
-    const { best } = await this.#session.run({
+    // ONNX Runtime's binding runs in one go between events, so of calls at a time each is read before the next one writes.
+    const size = rows * table.groups;
+    if (this.#best.length < size) this.#best = new Float32Array(size);
+    const best = this.#best.subarray(0, size);
+    const feeds = {
       rows: new Tensor('uint8', bytes, [rows, width]),
       table: new Tensor('int8', table.bytes, [width, slots]),
       step: new Tensor('float32', Float32Array.of(step), [1]),
       scales: new Tensor('float32', table.scales, [slots]),
       biases: new Tensor('float32', table.biases, [slots]),
-    });
-    return best.data as Float32Array;
+    };
+    await this.#session.run(feeds, { best: new Tensor('float32', best, [rows, table.groups]) });
+    return best;
   }
 }
 
