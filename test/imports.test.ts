@@ -19,6 +19,7 @@ const ORDER = [
   'discover',
   'train',
   'evaluate',
+  'protocols',
   'config',
   'run',
   // The library's index; the command line goes to the rooms themselves.

@@ -33,6 +33,8 @@ export interface PickleOptions {
   find(name: string): PickleGlobal | undefined;
   /** What a persistent id stands for, undefined when it is not understood; without this, such ids are refused. */
   persistent?(id: PickleValue): object | undefined;
+  /** What Python 2's strings of 256 bytes and more are: texts (default), or bytes, for files whose arrays are kept in such strings. */
+  longStrings?: 'text' | 'bytes';
 }
 
 /**
@@ -93,7 +95,8 @@ const INSTRUCTIONS: Readonly<Record<string, (machine: Machine) => void>> = {
   '\x8c': ({ input, stack }) => stack.push(input.text(input.byte())),
   '\x8d': ({ input, stack }) => stack.push(input.text(input.uint64())),
   U: ({ input, stack }) => stack.push(input.text(input.byte())),
-  T: ({ input, stack }) => stack.push(input.text(input.uint32())),
+  T: ({ input, stack, longStrings }) =>
+    longStrings === 'bytes' ? stack.pushContainer(input.bytes(input.uint32())) : stack.push(input.text(input.uint32())),
   // SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
   C: ({ input, stack }) => stack.pushContainer(input.bytes(input.byte())),
   B: ({ input, stack }) => stack.pushContainer(input.bytes(input.uint32())),
