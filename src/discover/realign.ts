@@ -1,7 +1,7 @@
 /** The realign step (METHOD §2.5): phrases that tell candidates apart decide which name a cluster gets. */
 import { S3aError } from '../errors.ts';
 import { NameSearch } from './nearest.ts';
-import { type ComputeOptions, rowCount, takeRows } from './row-pass.ts';
+import { type ComputeOptions, gatherRows, type Rows, rowCount, rowsOf } from './row-pass.ts';
 import { electNames, type NameScores, nameScores, type Partition, reassign, type Starved } from './vote.ts';
 
 /** One of the names that a cluster may get. */
@@ -47,14 +47,14 @@ const PHRASES_A_CALL = 64;
  * moves every image to the nearest chosen name by the plain prototypes (METHOD §2.5).
  *
  * A cluster of which no candidate has a phrase (its prompt failed) keeps its row of vote shares M as scores.
- * @param features [N, width] unit image features
+ * @param features [N, width] unit image features, or rows that need not be in memory
  * @param prototypes [V, width] unit plain prototypes
  * @param counted the partition and the votes that the last vote counted
  * @param candidates of every cluster of the partition
  * @throws S3aError SHAPE when sizes do not fit.
  */
 export async function realign(
-  features: Float32Array,
+  features: Float32Array | Rows,
   prototypes: Float32Array,
   counted: { readonly partition: Partition; readonly votes: readonly NameScores[] },
   candidates: readonly (readonly RealignCandidate[])[],
@@ -62,11 +62,11 @@ export async function realign(
 ): Promise<RealignResult> {
   const { width, top = 3 } = options;
   const { partition, votes } = counted;
-  const images = rowCount(features, width, 'image features');
+  const images = rowsOf(features, width, 'image features');
   const vocabulary = rowCount(prototypes, width, 'prototypes');
-  if (partition.clusters.length !== images || candidates.length !== partition.count) {
+  if (partition.clusters.length !== images.count || candidates.length !== partition.count) {
     const what = `${candidates.length} lists of candidates for ${partition.count} clusters of ${partition.clusters.length}`;
-    throw new S3aError('SHAPE', `realign: ${what} of ${images} images`);
+    throw new S3aError('SHAPE', `realign: ${what} of ${images.count} images`);
   }
   const phraseOf = await phrasePrototypes(candidates.flat(), options);
   const members = membersOf(partition);
@@ -92,7 +92,7 @@ export async function realign(
       listed.forEach(({ prototype }, p) => {
         table.set(prototype, p * width);
       });
-      const found = await search.nearest(takeRows(features, width, members[k]), table, {
+      const found = await search.nearest(await gatherRows(images, members[k]), table, {
         top,
         capacity: mostPhrases,
         rows: Math.min(largest, 256),
