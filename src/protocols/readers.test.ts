@@ -42,9 +42,12 @@ function pairs(split: ProtocolSplit | undefined): string[] {
 const partial = { partial: true };
 
 describe("NumPy's old generator", () => {
-  test.each(expected.permutations)('permutation(seed %i, n %i)', (seed, n, order) => {
-    expect([...legacyRandom(seed).permutation(n)]).toEqual(order);
-  });
+  test.each(expected.permutations as [number, number, number[]][])(
+    'permutation(seed %i, n %i)',
+    (seed: number, n: number, order: number[]) => {
+      expect([...legacyRandom(seed).permutation(n)]).toEqual(order);
+    },
+  );
 
   test('several draws in a row', () => {
     const rng = legacyRandom(2);
