@@ -137,6 +137,7 @@ function matrixOf(
     if (!(budget.values >= 0)) throw bad(`it has more than ${MAX_VALUES} values`);
   };
   const inner = (): MatValue => {
+    if (--budget.values < 0) throw bad(`it has more than ${MAX_VALUES} values`);
     const element = next();
     if (element.type !== MATRIX) throw bad('an array lacks a part');
     // An empty element is an empty array.
@@ -186,6 +187,7 @@ function parts(bytes: Uint8Array<ArrayBuffer>, bad: Bad): () => Element {
 function numbers({ type, data }: Element, bad: Bad): Float64Array {
   const entry = TYPES[type];
   if (!entry || data.length % entry[0] !== 0) throw bad(`numbers of the unknown type ${type}`);
+  if (data.length / entry[0] > MAX_VALUES) throw bad(`it has more than ${MAX_VALUES} values`);
   const [size, get] = entry;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   return Float64Array.from({ length: data.length / size }, (_, i) => get(view, i * size));

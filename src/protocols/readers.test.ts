@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { deflateSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openLabels } from '../evaluate/open-labels.ts';
 import { decodeImage } from '../images/decode.ts';
@@ -314,6 +315,20 @@ describe('.mat files that are damaged', () => {
       });
     }
     expect(refused).toBeGreaterThan(20);
+  });
+
+  test('zeros that inflate to more than is read', async () => {
+    const data = Buffer.alloc(20_000_000);
+    // An array of one number with 20 million of them behind it.
+    const words = [14, data.length - 8, 6, 8, 9, 0, 5, 8, 1, 1, 1 | (1 << 16), 0x78, 2, data.length - 64];
+    for (const [i, word] of words.entries()) data.writeUInt32LE(word, i * 4);
+    const packed = deflateSync(data);
+    const tag = Buffer.alloc(8);
+    tag.writeUInt32LE(15);
+    tag.writeUInt32LE(packed.length, 4);
+    const file = join(scratch, 'bomb.mat');
+    writeFileSync(file, Buffer.concat([whole.subarray(0, 128), tag, packed]));
+    await expect(readMat(file, ['x'])).rejects.toThrow('more than 5000000 values');
   });
 
   test('breaks off, another version, another variable', async () => {
