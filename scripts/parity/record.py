@@ -164,7 +164,8 @@ class OpenAiArchive(torch.nn.Module):
 
 
 def record(case, folder, photos):
-    library, name, form = case.split("/")
+    library, _, form = case.split("/")
+    name = CASES[case]
     # What the small tokenizer that stands for SigLIP's makes of no text at all is its own.
     texts = [text for text in TEXTS if text or "siglip" not in name.lower()]
     model_folder = folder / "model"

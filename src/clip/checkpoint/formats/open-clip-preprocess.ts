@@ -1,7 +1,7 @@
 /** preprocess_cfg of open_clip, said as a preprocessor_config.json of transformers. */
 import { z } from 'zod';
 import { S3aError } from '../../../errors.ts';
-import { CLIP_MEAN, CLIP_STD } from '../../preprocess.ts';
+import { CLIP_MEAN, CLIP_STD, type Preprocess, parsePreprocess } from '../../preprocess.ts';
 
 // One number stands for three channels.
 const channels = (value: z.ZodNumber) => z.union([value.transform(v => [v, v, v]), z.array(value).length(3)]);
@@ -41,4 +41,10 @@ export function preprocessOfOpenClip(json: unknown, imageSize: number, where: st
     image_mean: mean ?? CLIP_MEAN,
     image_std: std ?? CLIP_STD,
   };
+}
+
+/** How open_clip's evaluation transform prepares images: its centre crop is torchvision's. Throws S3aError MODEL_CONFIG. */
+export function openClipPreprocess(json: unknown, imageSize: number, where: string): Preprocess {
+  const parsed = parsePreprocess(preprocessOfOpenClip(json, imageSize, where), imageSize, where);
+  return parsed.resize === 'squash' ? parsed : { ...parsed, crop: 'torchvision' };
 }

@@ -3,13 +3,12 @@ import { z } from 'zod';
 import { sizeOf } from '../../../engine/shape.ts';
 import { S3aError } from '../../../errors.ts';
 import type { TensorFile } from '../../../io/tensor-file.ts';
-import { parsePreprocess } from '../../preprocess.ts';
 import { withCanonicalForm } from '../../tokenizer/canonical.ts';
 import { readSiglipTokenizer } from '../../tokenizer/siglip-files.ts';
 import { type ClipConfig, parseClipConfig } from '../../towers/config.ts';
 import type { ModelSource, WeightSource } from '../source.ts';
 import type { OpenClipFiles } from './open-clip.ts';
-import { preprocessOfOpenClip } from './open-clip-preprocess.ts';
+import { openClipPreprocess } from './open-clip-preprocess.ts';
 import { openWeightsFile, peek } from './weights-file.ts';
 
 const count = z.int().min(1);
@@ -69,7 +68,7 @@ export async function openClipSiglip(files: OpenClipFiles): Promise<ModelSource 
   const { tokenizerFiles, tokenizerPlace, path, configPath } = await readSiglipTokenizer(files.tokenizerFolder);
   return {
     config,
-    preprocess: parsePreprocess(preprocessOfOpenClip(preprocess, size, where), size, where),
+    preprocess: openClipPreprocess(preprocess, size, where),
     tokenizerFiles: withCanonicalForm(tokenizerFiles),
     tokenizerPlace,
     identity: [...identity, path, ...(configPath ? [configPath] : [])],

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { S3aError } from '../../../errors.ts';
 import { readJson } from '../../../io/json.ts';
-import { parsePreprocess } from '../../preprocess.ts';
 import { readClipTokenizer } from '../../tokenizer/files.ts';
 import type { ClipConfig } from '../../towers/config.ts';
 import { textParameters } from '../../towers/text.ts';
@@ -13,7 +12,7 @@ import { openClipArchitecture } from '../architectures.ts';
 import type { ModelFormat, ModelPlace, ModelSource } from '../source.ts';
 import { openClipModel } from './open-clip-config.ts';
 import { isOpenClipExtra, locateOpenClip } from './open-clip-names.ts';
-import { preprocessOfOpenClip } from './open-clip-preprocess.ts';
+import { openClipPreprocess } from './open-clip-preprocess.ts';
 import { openClipSiglip } from './open-clip-siglip.ts';
 import { firstIn, openWeightsFile, peek, withZeros } from './weights-file.ts';
 
@@ -123,10 +122,9 @@ export async function openClipVit(files: OpenClipFiles): Promise<ModelSource> {
       .map(({ name, shape }) => [locate(name).name, shape[0]]),
   );
   const found = await tokenizerOf(files, config, tokenizer);
-  const parsed = parsePreprocess(preprocessOfOpenClip(preprocess, size, where), size, where);
   return {
     config,
-    preprocess: parsed.resize === 'squash' ? parsed : { ...parsed, crop: 'torchvision' },
+    preprocess: openClipPreprocess(preprocess, size, where),
     ...found,
     identity: [...identity, ...found.identity],
     notes: [...notes, ...found.notes],
