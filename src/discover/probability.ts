@@ -1,28 +1,43 @@
-/** How sure a label is: its probability among all names of the vocabulary. */
-import { exp, gemm, mul, slice, state, sub, sum } from '../engine/index.ts';
+/** Probabilities of names: of an image's label, and its best few among all names of the vocabulary. */
+import { exp, gemm, mul, slice, state, sub, sum, topK } from '../engine/index.ts';
 import { blockRows, type ComputeOptions, RowPass, rowCount, takeRows } from './row-pass.ts';
 
 // Scores of a chunk of images, 64 MB.
 const MOST_SCORES = 2 ** 24;
 
+export interface NameProbabilities {
+  /** [N] of the label, 0 where there is none. */
+  readonly own: Float32Array;
+  /** Columns of the two arrays below. */
+  readonly top: number;
+  /** [N, top] rows of the prototypes, best first. */
+  readonly indices: Int32Array;
+  /** [N, top] */
+  readonly probabilities: Float32Array;
+}
+
 /**
- * softmax(scale·z·Hᵀ) at the label of every image (METHOD §3; the scale is 100 for most CLIPs).
+ * softmax(scale·z·Hᵀ) at the label of every image and at its best names (METHOD §3; the scale is 100 for most CLIPs).
  * @param features [N, width] unit rows
  * @param prototypes [V, width] unit rows
- * @param labels [N] rows of the prototypes
- * @returns [N], 0–1
+ * @param labels [N] rows of the prototypes, −1 for none
  * @throws S3aError SHAPE when sizes do not fit
  */
-export async function labelProbabilities(
+export async function nameProbabilities(
   features: Float32Array,
   prototypes: Float32Array,
   labels: Int32Array,
-  { width, scale, ...options }: ComputeOptions & { width: number; scale: number },
-): Promise<Float32Array> {
+  { width, scale, top = 5, ...options }: ComputeOptions & { width: number; scale: number; top?: number },
+): Promise<NameProbabilities> {
   const images = rowCount(features, width, 'image features');
   const names = rowCount(prototypes, width, 'prototypes');
+  const best = Math.min(top, names);
   // The prototype of each image's label travels beside its features, so that one pass reads both: [N, 2·width].
-  const own = takeRows(prototypes, width, labels);
+  const own = takeRows(
+    prototypes,
+    width,
+    labels.map(label => Math.max(0, label)),
+  );
   const pairs = new Float32Array(images * 2 * width);
   for (let i = 0; i < images; i++) {
     pairs.set(features.subarray(i * width, (i + 1) * width), i * 2 * width);
@@ -34,20 +49,46 @@ export async function labelProbabilities(
     rows => {
       const z = slice(rows, 1, 0, width);
       const logits = gemm(z, head, undefined, { transB: true, alpha: scale }); // [B, V]
-      const own = mul(sum(mul(z, slice(rows, 1, width)), { axes: [1], keepdims: true }), scale); // [B, 1]
+      const mine = mul(sum(mul(z, slice(rows, 1, width)), { axes: [1], keepdims: true }), scale); // [B, 1]
       // 1 / p = Σ_w exp(logit_w − own logit); it overflows to infinity only where p is 0 in float32.
-      return { inverse: sum(exp(sub(logits, own)), { axes: [1] }) };
+      const inverse = sum(exp(sub(logits, mine)), { axes: [1] });
+      const { values, indices } = topK(logits, best);
+      // p of the best is 1 / Σ_w exp(logit_w − best logit), and the others follow from their distance to it.
+      const highest = slice(values, 1, 0, 1);
+      const first = sum(exp(sub(logits, highest)), { axes: [1] });
+      return { inverse, first, ratios: exp(sub(values, highest)), indices };
     },
     options,
   );
   try {
     await pass.set({ prototypes });
-    const probabilities = new Float32Array(images);
-    await pass.run({ matrix: pairs }, {}, ({ inverse }, start, count) => {
-      for (let i = 0; i < count; i++) probabilities[start + i] = 1 / Number(inverse[i]);
+    const result = {
+      own: new Float32Array(images),
+      top: best,
+      indices: new Int32Array(images * best),
+      probabilities: new Float32Array(images * best),
+    };
+    await pass.run({ matrix: pairs }, {}, ({ inverse, first, ratios, indices }, start, count) => {
+      for (let i = 0; i < count; i++) {
+        result.own[start + i] = labels[start + i] < 0 ? 0 : 1 / Number(inverse[i]);
+        for (let t = 0; t < best; t++) {
+          result.indices[(start + i) * best + t] = Number(indices[i * best + t]);
+          result.probabilities[(start + i) * best + t] = Number(ratios[i * best + t]) / Number(first[i]);
+        }
+      }
     });
-    return probabilities;
+    return result;
   } finally {
     await pass.dispose();
   }
+}
+
+/** The probabilities of the labels alone, [N]; see `nameProbabilities`. */
+export async function labelProbabilities(
+  features: Float32Array,
+  prototypes: Float32Array,
+  labels: Int32Array,
+  options: ComputeOptions & { width: number; scale: number },
+): Promise<Float32Array> {
+  return (await nameProbabilities(features, prototypes, labels, { ...options, top: 1 })).own;
 }

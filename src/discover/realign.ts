@@ -60,10 +60,31 @@ export async function realign(
   candidates: readonly (readonly RealignCandidate[])[],
   options: RealignOptions,
 ): Promise<RealignResult> {
-  const { width, top = 3 } = options;
-  const { partition, votes } = counted;
+  const search = options.search ?? new NameSearch(options.width, options);
+  try {
+    const scores = await scoreCandidates(features, prototypes, counted, candidates, { ...options, search });
+    const names = electNames(scores, rowCount(prototypes, options.width, 'prototypes'), options.starved);
+    const room = Math.max(counted.partition.count, names.length);
+    return { names, labels: await reassign(search, features, prototypes, names, room), scores };
+  } finally {
+    if (!options.search) await search.dispose();
+  }
+}
+
+/**
+ * The scores by which `realign` assigns names, a row a cluster: those of its candidates by the phrases that its images vote
+ * for, or its row of votes where no candidate has a phrase.
+ * @throws S3aError SHAPE when sizes do not fit.
+ */
+export async function scoreCandidates(
+  features: Float32Array | Rows,
+  prototypes: Float32Array,
+  { partition, votes }: { readonly partition: Partition; readonly votes: readonly NameScores[] },
+  candidates: readonly (readonly RealignCandidate[])[],
+  options: RealignOptions & { search: NameSearch },
+): Promise<NameScores[]> {
+  const { width, top = 3, search } = options;
   const images = rowsOf(features, width, 'image features');
-  const vocabulary = rowCount(prototypes, width, 'prototypes');
   if (partition.clusters.length !== images.count || candidates.length !== partition.count) {
     const what = `${candidates.length} lists of candidates for ${partition.count} clusters of ${partition.clusters.length}`;
     throw new S3aError('SHAPE', `realign: ${what} of ${images.count} images`);
@@ -75,38 +96,31 @@ export async function realign(
     1,
     ...candidates.map(list => list.reduce((n, c) => n + Math.max(1, c.phrases.length), 0)),
   );
-  const search = options.search ?? new NameSearch(width, options);
-  try {
-    const scores: NameScores[] = [];
-    for (const [k, list] of candidates.entries()) {
-      if (list.every(candidate => candidate.phrases.length === 0)) {
-        scores.push(votes[k]);
-        continue;
-      }
-      const listed = list.flatMap(({ index, name, phrases }) =>
-        phrases.length > 0
-          ? phrases.map(({ phrase, weight }) => ({ index, weight, prototype: phraseOf(name, phrase) }))
-          : [{ index, weight: 1, prototype: prototypes.subarray(index * width, (index + 1) * width) }],
-      );
-      const table = new Float32Array(listed.length * width);
-      listed.forEach(({ prototype }, p) => {
-        table.set(prototype, p * width);
-      });
-      const found = await search.nearest(await gatherRows(images, members[k]), table, {
-        top,
-        capacity: mostPhrases,
-        rows: Math.min(largest, 256),
-      });
-      const count = new Int32Array(listed.length);
-      for (const phrase of found.indices) count[phrase]++;
-      scores.push(phraseScores(listed.map(({ index, weight }, p) => ({ name: index, weight, votes: count[p] }))));
+  const scores: NameScores[] = [];
+  for (const [k, list] of candidates.entries()) {
+    if (list.every(candidate => candidate.phrases.length === 0)) {
+      scores.push(votes[k]);
+      continue;
     }
-    const names = electNames(scores, vocabulary, options.starved);
-    const labels = await reassign(search, features, prototypes, names, Math.max(partition.count, names.length));
-    return { names, labels, scores };
-  } finally {
-    if (!options.search) await search.dispose();
+    const listed = list.flatMap(({ index, name, phrases }) =>
+      phrases.length > 0
+        ? phrases.map(({ phrase, weight }) => ({ index, weight, prototype: phraseOf(name, phrase) }))
+        : [{ index, weight: 1, prototype: prototypes.subarray(index * width, (index + 1) * width) }],
+    );
+    const table = new Float32Array(listed.length * width);
+    listed.forEach(({ prototype }, p) => {
+      table.set(prototype, p * width);
+    });
+    const found = await search.nearest(await gatherRows(images, members[k]), table, {
+      top,
+      capacity: mostPhrases,
+      rows: Math.min(largest, 256),
+    });
+    const count = new Int32Array(listed.length);
+    for (const phrase of found.indices) count[phrase]++;
+    scores.push(phraseScores(listed.map(({ index, weight }, p) => ({ name: index, weight, votes: count[p] }))));
   }
+  return scores;
 }
 
 /**

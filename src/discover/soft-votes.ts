@@ -1,0 +1,47 @@
+/** Soft votes: an image's best few names share its vote by how near they are, instead of the nearest taking all. */
+import { S3aError } from '../errors.ts';
+import type { Nearest } from './nearest.ts';
+import { type NameScores, nameScores, type Partition } from './vote.ts';
+
+/**
+ * M[k, w]: the mean over cluster k's images of softmax(scale · z_i·h_w) among the image's nearest names; with one name an
+ * image these are the hard votes of METHOD §2.2.
+ * @param nearest of every image [N, top], best first
+ * @param scale factor of cosines before the softmax
+ * @throws S3aError SHAPE when sizes do not fit.
+ */
+export function softVotes(
+  { top, indices, scores }: Nearest,
+  { clusters, count }: Partition,
+  scale: number,
+): NameScores[] {
+  if (indices.length !== clusters.length * top) {
+    throw new S3aError('SHAPE', `soft votes: ${indices.length} names for ${clusters.length} images of ${top}`);
+  }
+  const votes = Array.from({ length: count }, () => new Map<number, number>());
+  const sizes = new Int32Array(count);
+  const shares = new Float64Array(top);
+  clusters.forEach((k, i) => {
+    let sum = 0;
+    for (let t = 0; t < top; t++) sum += shares[t] = Math.exp(scale * (scores[i * top + t] - scores[i * top]));
+    for (let t = 0; t < top; t++) {
+      const name = indices[i * top + t];
+      votes[k].set(name, (votes[k].get(name) ?? 0) + shares[t] / sum);
+    }
+    sizes[k]++;
+  });
+  return votes.map((row, k) => nameScores([...row].map(([name, sum]) => [name, sum / sizes[k]])));
+}
+
+/**
+ * Features for votes in which names that are near everything count less: z_i − strength · mean(z), so that a name's score
+ * loses the part that all images give it (mean-similarity subtraction; 0 changes nothing, 1 takes all of it away).
+ * @param features [N, width]
+ */
+export function withoutHubs(features: Float32Array, width: number, strength: number): Float32Array {
+  if (strength === 0) return features;
+  const images = features.length / width;
+  const mean = new Float64Array(width);
+  for (let at = 0; at < features.length; at++) mean[at % width] += features[at] / images;
+  return features.map((value, at) => value - strength * mean[at % width]);
+}
