@@ -25,7 +25,7 @@ import { writeDemoVocabulary } from './vocabulary.ts';
 import { zeroShotAccuracy } from './zero-shot.ts';
 
 const usage = `npm run demo:pretrain -- [options]
-  --steps N       training steps, 128 images each (default 6000)
+  --steps N       training steps, 128 images each (default 7000)
   --seed N        seed of everything (default 0)
   --threads N     threads of the engine (default 2)
   --out DIR       where the model goes (default demo/model)
@@ -183,7 +183,7 @@ function log(line: string): void {
 
 const { values } = parseArgs({
   options: {
-    steps: { type: 'string', default: '6000' },
+    steps: { type: 'string', default: '7000' },
     seed: { type: 'string', default: '0' },
     threads: { type: 'string', default: '2' },
     'save-every': { type: 'string', default: '500' },
