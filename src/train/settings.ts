@@ -8,6 +8,7 @@ import type { Device } from '../engine/index.ts';
 import { sizeOf } from '../engine/shape.ts';
 import { S3aError } from '../errors.ts';
 import { hashBytes, hashJson } from '../io/hash.ts';
+import type { Relabel } from './structural.ts';
 
 /** Settings that change the result. */
 export const METHOD_SETTINGS = {
@@ -44,6 +45,8 @@ export interface TrainSettings extends Partial<MethodSettings> {
   microBatch?: number;
   /** What becomes of clusters without a name, as in `vote`. */
   starved?: Starved;
+  /** How structural labels are renewed; default the vote of METHOD §3. Whatever it depends on belongs into the caller's key. */
+  relabel?: Relabel;
   device?: Device;
   threads?: number;
   /** Threads that decode images. */

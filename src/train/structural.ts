@@ -3,11 +3,18 @@
 import type { Preprocess } from '../clip/preprocess.ts';
 import type { ClipConfig } from '../clip/towers/config.ts';
 import { visionParameters, visionTower } from '../clip/towers/vision.ts';
-import { NameSearch } from '../discover/nearest.ts';
-import { type Starved, vote } from '../discover/vote.ts';
+import { type Starved, type VoteOptions, vote } from '../discover/vote.ts';
 import { compile, input, l2Normalize, program, type SessionOptions, state } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
 import { createLoader } from '../images/loader.ts';
+
+/**
+ * Names images anew from their features and the clusters that discovery started from.
+ * @param features [N, D] unit rows
+ * @param clusters [N]
+ * @returns [N] vocabulary indices, −1 for unknown
+ */
+export type Relabel = (features: Float32Array, clusters: Int32Array) => Promise<Int32Array>;
 
 export interface RenewalOptions extends SessionOptions {
   config: ClipConfig;
@@ -23,6 +30,8 @@ export interface RenewalOptions extends SessionOptions {
   rounds?: number;
   /** What becomes of clusters without a name, as in `vote`. */
   starved?: Starved;
+  /** Default the vote of METHOD §3. */
+  relabel?: Relabel;
   /** Images computed at once; default 32. */
   batch?: number;
   workers?: number;
@@ -44,7 +53,7 @@ export interface Renewal {
 
 /** The renewal of structural labels, compiled once for all epochs; dispose of it when done. */
 export async function createRenewal(options: RenewalOptions): Promise<Renewal> {
-  const { config, preprocess, root, files, prototypes, clusters, rounds = 3, starved } = options;
+  const { config, preprocess, root, files, prototypes, clusters, rounds, starved } = options;
   const { device, threads, workers = 0 } = options;
   const width = config.projection_dim;
   const { size } = preprocess;
@@ -52,7 +61,7 @@ export async function createRenewal(options: RenewalOptions): Promise<Renewal> {
   const names = visionParameters(config).map(({ name }) => name);
   const tower = visionTower(config, state, input('pixels', 'float32', [batch, 3, size, size]));
   const session = await compile(program({ embedding: l2Normalize(tower) }), { device, threads });
-  const search = new NameSearch(width, { device, threads });
+  const relabel = options.relabel ?? byVote({ prototypes, width, rounds, starved, threads, device });
   const loader = createLoader({ root, files, workers, ...preprocess });
 
   async function embed(onProgress?: (done: number, total: number) => void): Promise<[Int32Array, Float32Array]> {
@@ -80,17 +89,20 @@ export async function createRenewal(options: RenewalOptions): Promise<Renewal> {
         throw new S3aError('EMPTY', `none of the ${files.length} images under ${root} can be read any more`);
       }
       const start = Int32Array.from(readable, index => clusters[index]);
-      const { rounds: voted } = await vote(features, prototypes, start, { width, rounds, starved, search });
       const labels = new Int32Array(files.length).fill(-1);
-      voted.at(-1)!.labels.forEach((label, i) => {
+      (await relabel(features, start)).forEach((label, i) => {
         labels[readable[i]] = label;
       });
       return labels;
     },
     async dispose() {
       await loader.dispose();
-      await search.dispose();
       await session.dispose();
     },
   };
+}
+
+/** Vote and re-assignment by the plain prototypes, without the language model. */
+function byVote({ prototypes, ...options }: VoteOptions & { prototypes: Float32Array }): Relabel {
+  return async (features, clusters) => (await vote(features, prototypes, clusters, options)).rounds.at(-1)!.labels;
 }
