@@ -23,8 +23,9 @@ export interface StepMetrics {
   imagesPerSecond: number;
 }
 
-export interface MetricsFile extends Pick<JsonlWriter, 'close'> {
-  write(metrics: StepMetrics): void;
+/** `M` is what a line holds. */
+export interface MetricsFile<M extends object = StepMetrics> extends Pick<JsonlWriter, 'close'> {
+  write(metrics: M): void;
   /** Length of the file in bytes. */
   bytes(): number;
 }
@@ -33,7 +34,7 @@ export interface MetricsFile extends Pick<JsonlWriter, 'close'> {
  * Opens metrics.jsonl for appending after its first `bytes` bytes; what follows them is dropped.
  * @throws S3aError WRITE
  */
-export function openMetrics(path: string, bytes: number): MetricsFile {
+export function openMetrics<M extends object = StepMetrics>(path: string, bytes: number): MetricsFile<M> {
   try {
     if (existsSync(path) && statSync(path).size > bytes) truncateSync(path, bytes);
   } catch (error) {

@@ -128,7 +128,7 @@ export function layerScale(config: ClipConfig, name: string, decay: number): num
 }
 
 /** The teacher's name for every image, int32 [B], and its probability among all names, [B]. */
-function pseudoLabels(z: Tensor, head: Tensor, scale: number): { labels: Tensor; confidence: Tensor } {
+export function pseudoLabels(z: Tensor, head: Tensor, scale: number): { labels: Tensor; confidence: Tensor } {
   const logits = gemm(z, head, undefined, { transB: true, alpha: scale }); // [B, V]
   const { values, indices } = topK(logits, 1);
   // The largest probability is 1 / Σ exp(logit − largest logit).

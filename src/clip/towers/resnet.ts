@@ -38,6 +38,15 @@ export function resnetTower(
   mode: NormMode,
 ): { embedding: Tensor; statistics: Record<string, Tensor> } {
   const context: NormContext = { params, mode, epsilon: config.batch_norm_eps, statistics: {} };
+  const x = resnetFeatures(config, context, pixels);
+  return { embedding: resnetEmbedding(config, dimension, params, x), statistics: context.statistics };
+}
+
+/**
+ * The features of all positions after the last stage, [B, C, S/R, S/R], R being `resnetStride`.
+ * @param pixels [B, 3, S, S]
+ */
+export function resnetFeatures(config: ResnetConfig, context: NormContext, pixels: Tensor): Tensor {
   let x = stem(config, context, pixels);
   config.widths.forEach((width, stage) => {
     for (let i = 0; i < config.blocks[stage]; i++) {
@@ -46,9 +55,18 @@ export function resnetTower(
       x = config.block === 'basic' ? basic(context, name, x, width, halve) : bottleneck(context, name, x, width, halve);
     }
   });
+  return x;
+}
+
+/** Features of all positions, [B, C, H, W], as image embeddings [B, D]. */
+export function resnetEmbedding(config: ResnetConfig, dimension: number, params: Parameters, x: Tensor): Tensor {
   const pooled = config.pool === 'mean' ? mean(x, { axes: [2, 3] }) : attentionPool(config, params, x); // [B, C]
-  const embedding = linear(pooled, params('visual_projection.weight', [dimension, resnetWidth(config)]));
-  return { embedding, statistics: context.statistics };
+  return linear(pooled, params('visual_projection.weight', [dimension, resnetWidth(config)]));
+}
+
+/** Pixels from one position of the last stage to the next: the stem halves once or twice, and so does each later stage. */
+export function resnetStride({ stem_pool, widths }: ResnetConfig): number {
+  return 2 ** (widths.length + (stem_pool ? 1 : 0));
 }
 
 /** The weights of a residual tower: with batch norms in `train` mode, with biases instead when folded. */

@@ -28,13 +28,19 @@ export function visionTower(config: ClipConfig, params: Parameters, pixels: Tens
 /**
  * What enters the first block of CLIP's transformer: class token and patches with their positions, normalised.
  * @param pixels [B, 3, S, S]
+ * @param change what becomes of the embedded patches, [B, (S/P)², W], before they get their positions; default nothing
  * @returns [B, 1 + (S/P)², W]
  */
-export function visionEmbeddings(config: VitConfig, params: Parameters, pixels: Tensor): Tensor {
+export function visionEmbeddings(
+  config: VitConfig,
+  params: Parameters,
+  pixels: Tensor,
+  change = (patches: Tensor): Tensor => patches,
+): Tensor {
   const { hidden_size: width, patch_size: patch, image_size: size } = config;
   const name = 'vision_model.embeddings';
   const tokens = (size / patch) ** 2 + 1;
-  const patches = patchEmbed(pixels, params(`${name}.patch_embedding.weight`, [width, 3, patch, patch]));
+  const patches = change(patchEmbed(pixels, params(`${name}.patch_embedding.weight`, [width, 3, patch, patch])));
   const token = reshape(params(`${name}.class_embedding`, [width]), [1, width]);
   const positions = params(`${name}.position_embedding.weight`, [tokens, width]);
   // The class token is the same for every image, so it comes in with the positions, over a row of zeros.
