@@ -32,6 +32,8 @@ export interface Subject extends RepoName {
   readonly hasToken: boolean;
   /** The files that make a model when they are put into a folder. */
   readonly needed: string;
+  /** The option that takes such a folder; default `--model`. */
+  readonly flag?: string;
 }
 
 /** The files that make a model, for who places them by hand. */
@@ -42,11 +44,9 @@ export function neededFiles(layout: Layout | undefined): string {
 }
 
 /** How to go on without the hub. */
-export function byHand({ repo, needed }: Pick<Subject, 'repo' | 'needed'>): string {
-  return (
-    `Without the hub: put ${needed} of ${repo} into a folder, and give that folder with --model; ` +
-    '--model demo needs no network.'
-  );
+export function byHand({ repo, needed, flag = '--model' }: Pick<Subject, 'repo' | 'needed' | 'flag'>): string {
+  const demo = flag === '--model' ? '; --model demo needs no network' : '';
+  return `Without the hub: put ${needed} of ${repo} into a folder, and give that folder with ${flag}${demo}.`;
 }
 
 /** Whether the same request may succeed later. */

@@ -49,7 +49,8 @@ export async function listFiles({ session: { api, signal }, name: { repo } }: Op
 /** What a failure is about. */
 export function subject({ session: { settings }, name, wanted }: Opened): Subject {
   const { endpoint, token } = settings;
-  return { ...name, endpoint, hasToken: token !== undefined, needed: neededFiles(wanted.layout) };
+  const needed = neededFiles(wanted.layout);
+  return { ...name, endpoint, hasToken: token !== undefined, needed, ...wanted.byHand };
 }
 
 /**

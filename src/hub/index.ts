@@ -5,18 +5,19 @@ import { basename, dirname, resolve } from 'node:path';
 import { S3aError } from '../errors.ts';
 import { createHubApi } from './api.ts';
 import { type Environment, hubSettings } from './environment.ts';
-import type { DownloadProgress } from './fetch.ts';
+import type { DownloadProgress, Session } from './fetch.ts';
 import { createHttpClient } from './http.ts';
 import { sameName } from './known-models.ts';
 import { looksLikePath, parseRepoName, type RepoName, shown } from './names.ts';
 import { obtain } from './obtain.ts';
+import { obtainFiles, type WantedFiles } from './obtain-files.ts';
 import { isOpenClipArchitecture, openClipName, plainName } from './open-clip-names.ts';
 import { PATIENCE, type Patience } from './retry.ts';
 
 export { KNOWN_MODELS, type KnownModel } from './known-models.ts';
 export { type CachedModel, listCached } from './list.ts';
 export { isOpenClipArchitecture, openClipName } from './open-clip-names.ts';
-export type { DownloadProgress, Environment, Patience };
+export type { DownloadProgress, Environment, Patience, WantedFiles };
 
 /** How a name of a model is understood and what is told on the way. */
 export interface ResolveOptions {
@@ -98,18 +99,46 @@ function named(spec: string, { env }: ResolveOptions): RepoName {
   return parseRepoName(spec, ['huggingface.co', 'hf.co', new URL(endpoint).host]);
 }
 
-async function fromHub(name: RepoName, options: ResolveOptions, openClip: boolean): Promise<ModelPlace> {
-  const settings = hubSettings(options.env);
-  const client = createHttpClient(settings);
-  const { patience = PATIENCE, signal, onProgress, onWarning } = options;
-  const api = createHubApi(client, settings);
-  const session = { settings, client, api, patience, signal, onProgress, onWarning };
-  try {
+function fromHub(name: RepoName, options: ResolveOptions, openClip: boolean): Promise<ModelPlace> {
+  return withHub(options, async session => {
     const found = await obtain(session, name, openClip ? { layout: 'open_clip' } : {});
     const { folder, commit, weights, tokenizer } = found;
     const place = { folder, repo: name.repo, revision: commit, ...(tokenizer ? { tokenizer } : {}) };
     // Two towers in two files have no one file that stands for them.
     return weights.entry.includes('vision_model') ? place : { ...place, weights: weights.entry };
+  });
+}
+
+/**
+ * Finds a folder with some files of a model that is no CLIP: a local folder, `org/name[@revision]` or an address on the hub.
+ *
+ * Throws S3aError MODEL for a name that is none or a repository that lacks a file, and as `resolveModel`. What a local folder
+ * holds is not looked at.
+ */
+export async function resolveFiles(
+  spec: string,
+  wanted: WantedFiles,
+  options: Omit<ResolveOptions, 'pretrained'> = {},
+): Promise<ModelPlace> {
+  const local = await localPlace(spec);
+  if (local && local.weights === undefined) return local;
+  if (local || (looksLikePath(spec) && !/^(?:hf-hub:|[a-z]+:\/\/)/i.test(spec))) {
+    throw new S3aError('MODEL', `there is no folder ${shown(spec)}`, 'Check the path, or give an org/name on the hub.');
+  }
+  const name = parseRepoName(spec, ['huggingface.co', 'hf.co', new URL(hubSettings(options.env).endpoint).host]);
+  return withHub(options, async session => {
+    const { folder, commit } = await obtainFiles(session, name, wanted);
+    return { folder, repo: name.repo, revision: commit };
+  });
+}
+
+async function withHub<T>(options: ResolveOptions, work: (session: Session) => Promise<T>): Promise<T> {
+  const settings = hubSettings(options.env);
+  const client = createHttpClient(settings);
+  const { patience = PATIENCE, signal, onProgress, onWarning } = options;
+  const api = createHubApi(client, settings);
+  try {
+    return await work({ settings, client, api, patience, signal, onProgress, onWarning });
   } finally {
     client.close();
   }

@@ -10,6 +10,8 @@ import { shown } from './names.ts';
 export interface Wanted {
   /** Only weights of this layout. */
   readonly layout?: Layout;
+  /** For messages, what to place by hand and which option takes it, where that is no CLIP. */
+  readonly byHand?: { readonly needed: string; readonly flag: string };
 }
 
 /** What a folder of the cache holds of a model. */
