@@ -1,7 +1,8 @@
 /** The step's graph against the same steps in PyTorch; accumulation against the whole batch. */
 import { describe, expect, test } from 'vitest';
 import { type ClipConfig, parseClipConfig } from '../clip/towers/config.ts';
-import { compile, type TensorData } from '../engine/index.ts';
+import { visionTower } from '../clip/towers/vision.ts';
+import { compile, input, program, state, type TensorData } from '../engine/index.ts';
 import { readJson } from '../io/json.ts';
 import { openSafetensors } from '../io/safetensors.ts';
 import { cosineRate, emaDecay } from './schedule.ts';
@@ -115,6 +116,68 @@ test('the golden weights are far enough from their start to tell', async () => {
     const end = tensors.get(`${role}.${key}`) as Float32Array;
     expect(Math.max(...end.map((v, i) => Math.abs(v - start[i])))).toBeGreaterThan(1e-3);
   }
+});
+
+describe('images without a structural label', () => {
+  /** Structural loss and the whole loss of the first step, and the cross-entropy of each image worked out from its embedding. */
+  async function lossesOf(structural: number[], instanceWeight: number) {
+    const record = await golden('vit');
+    const { facts, config, start, tensors } = record;
+    const feeds = {
+      ...feedsOf(record, 0),
+      structural: Int32Array.from(structural),
+      instanceWeight: one(instanceWeight),
+    };
+    const session = await compile(stepProgram(optionsOf(facts, config)), { threads: 1 });
+    const size = config.vision_config.image_size;
+    const tower = visionTower(config, state, input('pixels', 'float32', [facts.batch, 3, size, size]));
+    const encoder = await compile(program({ embedding: tower }), { threads: 1 });
+    try {
+      await session.setState(start);
+      await encoder.setState(
+        Object.fromEntries(
+          Object.entries(start)
+            .filter(([name]) => name.startsWith('student.'))
+            .map(([name, data]) => [name.slice('student.'.length), data]),
+        ),
+      );
+      const outputs = await session.run(feeds);
+      const { embedding } = await encoder.run({ pixels: feeds.strong });
+      const head = tensors.get('head') as Float32Array;
+      const width = config.projection_dim;
+      const crossEntropies = structural.map((label, i) => {
+        const z = Array.from((embedding as Float32Array).slice(i * width, (i + 1) * width));
+        const length = Math.hypot(...z);
+        const logits = Array.from({ length: facts.names }, (_, w) =>
+          z.reduce((sum, v, d) => sum + (facts.settings.logitScale * v * head[w * width + d]) / length, 0),
+        );
+        const normaliser = Math.log(logits.reduce((sum, v) => sum + Math.exp(v), 0));
+        return label < 0 ? Number.NaN : normaliser - logits[label];
+      });
+      return { outputs: outputs as Record<string, Float32Array>, crossEntropies };
+    } finally {
+      await session.dispose();
+      await encoder.dispose();
+    }
+  }
+
+  test('are left out: the mean is over the others', async () => {
+    const { outputs, crossEntropies } = await lossesOf([3, -1, 7, -1, -1, 0], 0);
+    const expected = (crossEntropies[0] + crossEntropies[2] + crossEntropies[5]) / 3;
+    expect(expected).toBeGreaterThan(1);
+    expect(outputs.structuralLoss).toBeAllclose([expected], { rtol: 1e-5, atol: 0 });
+    expect(outputs.loss).toBeAllclose([0.25 * expected], { rtol: 1e-5, atol: 0 });
+  });
+
+  test('are all: the term is 0, moves nothing, and nothing agrees', async () => {
+    const { outputs } = await lossesOf([-1, -1, -1, -1, -1, -1], 0);
+    for (const name of ['structuralLoss', 'loss', 'gradientNorm', 'agreement']) {
+      expect(outputs[name], name).toEqual(Float32Array.of(0));
+    }
+    const { outputs: others } = await lossesOf([-1, -1, -1, -1, -1, -1], 1);
+    expect(others.loss).toEqual(others.instanceLoss);
+    expect(others.loss[0]).toBeGreaterThan(0);
+  });
 });
 
 test('two halves of a batch, accumulated, are the whole batch where both halves cover as many images', async () => {
