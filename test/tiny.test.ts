@@ -54,18 +54,21 @@ it('names, labels and trains, and leaves everything in the run folder', async ()
   expect(Object.keys(rows[0])).toEqual([
     'file_name',
     'label',
+    'synset',
     'confidence',
+    'margin',
+    'top_5',
     'cluster',
     'zero_shot',
-    'vote_1',
-    'vote_2',
-    'vote_3',
+    'vote',
+    'smoothed',
     'structural',
     'student',
     'teacher',
   ]);
   expect(await readTable(join(out, 'labels.csv'))).toHaveLength(40);
-  expect(new Set(rows.map(row => row.cluster)).size).toBe(4);
+  // A seventh more than --k, rounded up: clusters of one name are merged.
+  expect(new Set(rows.map(row => row.cluster)).size).toBe(5);
   expect(await readJsonl(join(out, 'skipped.jsonl'))).toMatchObject([{ file_name: 'broken.png' }]);
   expect((await readNpyFloat32(join(out, 'embeddings', 'images.npy'))).shape[0]).toBe(40);
   expect((await readNpyFloat32(join(out, 'embeddings', 'prototypes.npy'))).shape[0]).toBe(6);
@@ -91,6 +94,15 @@ it('resumes without computing anything again, and predicts with the tuned model 
   const labelOf = new Map(predicted.map(({ file_name, label }) => [file_name, label]));
   for (const { file_name, label } of rows) expect(labelOf.get(String(file_name))).toBe(label);
   expect(predicted.find(({ file_name }) => file_name === 'broken.png')).toMatchObject({ label: null });
+}, 120_000);
+
+it('does it as the paper has it', async () => {
+  const out = join(folder, 'paper');
+  const { stages } = await fit({ ...options(), method: 's3a', epochs: 1, out });
+  expect(stages.cluster.info).toMatchObject({ k: 4 });
+  const [row] = await readTable(join(out, 'labels.parquet'));
+  const steps = ['zero_shot', 'vote_1', 'vote_2', 'vote_3', 'structural', 'student', 'teacher'];
+  expect(Object.keys(row).slice(7)).toEqual(steps);
 }, 120_000);
 
 it('leaves a model that knows its names', async () => {

@@ -55,7 +55,7 @@ test.each([
   [['--epochs', '1.5'], "'--epochs <n>' argument '1.5' is invalid. It must be a whole number from 1 to 100000."],
   [['--epochs', ''], "argument '' is invalid. It must be a whole number from 1 to 100000."],
   [['--lr', '-1'], "argument '-1' is invalid. It must be a number above 0 to 1."],
-  [['--k', 'many'], "argument 'many' is invalid. It must be a whole number from 1 to 1000000 or estimate."],
+  [['--k', 'many'], "argument 'many' is invalid. It must be a whole number from 1 to 1000000 or estimate or auto."],
   [['--device', 'gpu'], "argument 'gpu' is invalid. It must be one of cpu, webgpu."],
   [['--template', 'cat'], "argument 'cat' is invalid. It must be a text with {} where the name goes."],
   [['--model', ''], "argument '' is invalid. It must be a text that is not empty."],

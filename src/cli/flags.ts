@@ -59,7 +59,7 @@ function optionOf(setting: Setting): Option {
 
 function placeholder({ kind, key, allowed }: Setting): string {
   if (allowed.startsWith('one of ')) return allowed.slice(7).split(', ').join('|');
-  if (kind === 'number or text') return 'n|estimate';
+  if (kind === 'number or text') return 'n|estimate|auto';
   return kind === 'number' ? 'n' : key === 'llmReplay' ? 'file' : 'text';
 }
 

@@ -7,10 +7,11 @@ import { count, counted, duration, table } from './format.ts';
 const MOST_CLASSES = 40;
 
 /** The classes that were found as a table, and where everything is. */
-export function showSummary({ folder, images, skipped, classes, stages }: RunSummary): string {
+export function showSummary({ folder, images, skipped, classes, unknown, stages }: RunSummary): string {
   const rows = classes.slice(0, MOST_CLASSES).map(({ name, count: n }) => [name, count(n)]);
   const more = classes.length > MOST_CLASSES ? `… and ${counted(classes.length - MOST_CLASSES, 'more name')}\n` : '';
   const seconds = Object.values(stages).reduce((sum, stage) => sum + (stage.skipped ? 0 : stage.seconds), 0);
+  const nameless = unknown > 0 ? `, ${counted(unknown, 'image')} unknown` : '';
   const left = skipped > 0 ? `; ${count(skipped)} not used, see ${join(folder, 'skipped.jsonl')}` : '';
   const { clusters, realigned, failure } = stages.prompt?.info ?? {};
   const failed =
@@ -20,7 +21,7 @@ export function showSummary({ folder, images, skipped, classes, stages }: RunSum
   const places = ['labels.csv', 'classes.json', 'model'].filter(name => existsSync(join(folder, name)));
   return [
     classes.length > 0 ? `${table(['name', 'images'], rows)}${more}\n` : '',
-    `${counted(images, 'image')}, ${counted(classes.length, 'name')} in ${duration(seconds)}${left}\n`,
+    `${counted(images, 'image')}, ${counted(classes.length, 'name')}${nameless} in ${duration(seconds)}${left}\n`,
     failed,
     `Run folder: ${folder}${places.length > 0 ? ` (${places.join(', ')})` : ''}\n`,
   ].join('');

@@ -21,10 +21,18 @@ function failure(work: () => unknown): S3aError {
 }
 
 describe('the schema', () => {
-  test('without anything given it is METHOD', () => {
-    const config = parseConfig({});
+  test('the preset paper is METHOD', async () => {
+    const config = await resolveConfig({ preset: 'paper' });
     // METHOD §2.1, §2, §2.4, §3, §4, in this order.
-    expect(config).toMatchObject({ vocab: 'in21k', k: 'estimate', nInit: 17, maxIterations: 1000, seed: 0, rounds: 3 });
+    expect(config).toMatchObject({
+      vocab: 'in21k',
+      method: 's3a',
+      k: 'estimate',
+      nInit: 17,
+      maxIterations: 1000,
+      seed: 0,
+      rounds: 3,
+    });
     expect(config).toMatchObject({ candidates: 3, llmRepeats: 3, kMin: 50, kMax: 2000 });
     expect(config).toMatchObject({ epochs: 30, batchSize: 128, maxStepsPerEpoch: 1000, weightDecay: 0.05 });
     expect(config).toMatchObject({ layerDecay: 0.65, threshold: 0.5, instanceWeight: 1, structuralWeight: 0.25 });
@@ -45,8 +53,8 @@ describe('the schema', () => {
   });
 
   test.each([
-    [{ k: 0 }, 'k = 0, but it must be a whole number from 1 to 1000000 or estimate'],
-    [{ k: 'many' }, 'k = "many", but it must be a whole number from 1 to 1000000 or estimate'],
+    [{ k: 0 }, 'k = 0, but it must be a whole number from 1 to 1000000 or estimate or auto'],
+    [{ k: 'many' }, 'k = "many", but it must be a whole number from 1 to 1000000 or estimate or auto'],
     [{ lr: -1 }, 'lr = -1, but it must be a number above 0 to 1 or null'],
     [{ epochs: Number.NaN }, 'epochs = NaN, but it must be a whole number from 1 to 100000'],
     [{ batchSize: 1.5 }, 'batchSize = 1.5, but it must be a whole number from 1 to 65536'],
@@ -108,7 +116,7 @@ describe('where settings come from', () => {
     const file = write('a.json', '{"epochs": 3, "batchSize": 16, "preset": "paper"}');
     const config = await resolveConfig({ preset: 'quick', file, flags: { batchSize: 8 } });
     expect([config.batchSize, config.epochs, config.threshold, config.weightDecay]).toEqual([8, 3, 0.7, 0.05]);
-    expect(await resolveOverrides({ file })).toEqual({ epochs: 3, batchSize: 16 });
+    expect(await resolveOverrides({ file })).toEqual({ method: 's3a', k: 'estimate', epochs: 3, batchSize: 16 });
     const quick = write('quick.json', '{"preset": "quick"}');
     expect((await resolveConfig({ file: quick })).emaSteps).toBe(50);
   });
@@ -118,8 +126,8 @@ describe('where settings come from', () => {
     expect(floor / peak).toBeCloseTo(1 / 20, 12);
   });
 
-  test('paper is the defaults', async () => {
-    expect(await resolveConfig({ preset: 'paper' })).toEqual(parseConfig({}));
+  test('paper differs from the defaults in how discovery goes alone', async () => {
+    expect(await resolveConfig({ preset: 'paper' })).toEqual({ ...parseConfig({}), method: 's3a', k: 'estimate' });
   });
 
   test('what is wrong with a preset or a file is one line', async () => {

@@ -20,7 +20,7 @@ const phraseFormat = text().refine(
 /** A setting's group and, where it is not its key in kebab case, its flag. */
 const of = (group: Group, flag?: string) => (flag === undefined ? { group } : { group, flag });
 
-/** Without a preset the defaults are METHOD to the letter. */
+/** The preset `paper` is METHOD to the letter; without it discovery goes by `--method auto`. */
 export const configSchema = z.strictObject({
   model: text()
     .default('openai/clip-vit-base-patch16')
@@ -78,11 +78,24 @@ export const configSchema = z.strictObject({
     .optional()
     .describe("Factor of cosines before the softmax of confidences; default the model's own, 100 with --embeddings")
     .meta(of('discover')),
-  method: z.enum(['s3a']).default('s3a').describe('The method').meta(of('discover')),
+  method: z
+    .enum(['auto', 's3a'])
+    .default('auto')
+    .describe('How clusters get their names: auto, or s3a as the paper has it')
+    .meta(of('discover')),
   k: z
-    .union([count(1, 1_000_000), z.literal('estimate')])
-    .default('estimate')
-    .describe('Number of clusters, or estimate to search for it')
+    .union([count(1, 1_000_000), z.literal('estimate'), z.literal('auto')])
+    .default('auto')
+    .describe(
+      'Number of kinds of things, estimate to search for it, or auto: the estimate, over-clustered by any method',
+    )
+    .meta(of('discover')),
+  overCluster: z
+    .number()
+    .min(1)
+    .max(10)
+    .default(1.15)
+    .describe('Clusters as a multiple of --k: with --method auto, which merges those of one name, or with --k auto')
     .meta(of('discover')),
   kMin: count(2, 1_000_000).default(50).describe('Least number of clusters that estimate tries').meta(of('discover')),
   kMax: count(2, 1_000_000)
@@ -92,6 +105,40 @@ export const configSchema = z.strictObject({
   nInit: count(1, 1000).default(17).describe('Starts of k-means; the best is kept').meta(of('discover')),
   maxIterations: count(1, 1_000_000).default(1000).describe('Most iterations of a k-means start').meta(of('discover')),
   rounds: count(1, 100).default(3).describe('Rounds of vote and re-assignment').meta(of('discover')),
+  voteTop: count(1, 100)
+    .default(5)
+    .describe("Names that share an image's vote, with --method auto")
+    .meta(of('discover')),
+  hubCorrection: share()
+    .default(0)
+    .describe('How much names that are near every image are held back, with --method auto')
+    .meta(of('discover')),
+  manyToOne: z
+    .boolean()
+    .default(true)
+    .describe('Let several clusters take one name, with --method auto')
+    .meta(of('discover')),
+  unknownBelow: share()
+    .default(0)
+    .describe(
+      "Least share of a group's votes that its name must have, with --method auto; without it the group is unknown",
+    )
+    .meta(of('discover')),
+  neighbours: count(0, 1000)
+    .default(5)
+    .describe('Images like it that an image is smoothed with, with --method auto; 0 for none')
+    .meta(of('discover')),
+  smoothing: z.number().min(0).max(1000).default(7).describe('Weight of these neighbours').meta(of('discover')),
+  promptMargin: share()
+    .optional()
+    .describe(
+      "With --method auto: ask about groups whose second name's votes come this near to the first's, 0 none, 1 all; default 0.5 with a language model, 0 with gloss",
+    )
+    .meta(of('discover')),
+  minConfidence: share()
+    .default(0)
+    .describe('Labels that are less probable than this become unknown')
+    .meta(of('discover')),
   candidates: count(1, 100).default(3).describe('Names a cluster that the prompts tell apart').meta(of('discover')),
   templates: z
     .array(template)

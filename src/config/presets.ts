@@ -2,8 +2,8 @@
 import type { ConfigInput } from './fields.ts';
 
 export const PRESETS = {
-  /** METHOD to the letter; the same as no preset. */
-  paper: {},
+  /** METHOD to the letter. */
+  paper: { method: 's3a', k: 'estimate' },
   /** A CLIP of the size of ViT-B on a computer without a GPU: fewer starts and steps, an average that suits them. */
   cpu: {
     nInit: 4,

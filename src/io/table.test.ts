@@ -50,6 +50,18 @@ test('.csv comes back as text', async () => {
   expect(await readTable(path)).toEqual(text);
 });
 
+test('lists are JSON: text in .csv, lists elsewhere', async () => {
+  const values = [[{ name: 'a "b", c', probability: 0.5 }], [], null];
+  for (const extension of ['jsonl', 'parquet', 'csv']) {
+    const path = join(folder, `lists.${extension}`);
+    await writeTable(path, [{ name: 'top', type: 'list', values }]);
+    const expected = extension === 'csv' ? values.map(list => list && JSON.stringify(list)) : values;
+    expect((await readTable(path)).map(row => row.top)).toEqual(expected);
+  }
+  const wrong = writeTable(join(folder, 'wrong.csv'), [{ name: 'top', type: 'list', values: ['a'] }]);
+  await expect(wrong).rejects.toThrow('"a" in row 1 of column top is not of type list');
+});
+
 test('.csv is quoted as RFC 4180 says, and only where it must be', async () => {
   const path = join(folder, 'quoted.csv');
   await writeTable(path, [

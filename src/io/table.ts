@@ -12,14 +12,14 @@ import { iterateJsonl, writeJsonl } from './jsonl.ts';
 export type Cell = string | number | boolean | null;
 export type Row = Record<string, Cell>;
 
-/** A named column; integers are 32-bit, floats are doubles. */
+/** A named column; integers are 32-bit, floats are doubles. A list is JSON text in .csv, and JSON in the other formats. */
 export interface Column {
   name: string;
-  type: 'text' | 'integer' | 'float' | 'boolean';
-  values: ArrayLike<Cell>;
+  type: 'text' | 'integer' | 'float' | 'boolean' | 'list';
+  values: ArrayLike<Cell | readonly unknown[]>;
 }
 
-const PARQUET = { text: 'STRING', integer: 'INT32', float: 'DOUBLE', boolean: 'BOOLEAN' } as const;
+const PARQUET = { text: 'STRING', integer: 'INT32', float: 'DOUBLE', boolean: 'BOOLEAN', list: 'JSON' } as const;
 const MAX_CSV = 1 << 28;
 
 /**
@@ -82,7 +82,7 @@ export async function readTable(path: string): Promise<Row[]> {
 interface CheckedColumn {
   name: string;
   type: Column['type'];
-  cells: Cell[];
+  cells: (Cell | readonly unknown[])[];
 }
 
 function checkColumn(path: string, { name, type, values }: Column, length: number): CheckedColumn {
@@ -99,13 +99,14 @@ function checkColumn(path: string, { name, type, values }: Column, length: numbe
   );
 }
 
-function isOfType(cell: Cell, type: Column['type']): boolean {
+function isOfType(cell: Cell | readonly unknown[], type: Column['type']): boolean {
+  if (type === 'list') return Array.isArray(cell);
   if (type === 'text') return typeof cell === 'string';
   if (type === 'boolean') return typeof cell === 'boolean';
   return typeof cell === 'number' && (type === 'float' || (cell | 0) === cell);
 }
 
-function* rowsOf(columns: readonly CheckedColumn[], length: number): Generator<Row> {
+function* rowsOf(columns: readonly CheckedColumn[], length: number): Generator<Record<string, unknown>> {
   for (let i = 0; i < length; i++) yield Object.fromEntries(columns.map(({ name, cells }) => [name, cells[i]]));
 }
 
@@ -114,7 +115,8 @@ function* csvLines(columns: readonly CheckedColumn[], length: number): Generator
   for (let i = 0; i < length; i++) yield columns.map(({ cells }) => csvCell(cells[i])).join(',');
 }
 
-function csvCell(cell: Cell): string {
+function csvCell(cell: Cell | readonly unknown[]): string {
+  if (Array.isArray(cell)) return csvCell(JSON.stringify(cell));
   if (typeof cell !== 'string') return cell === null ? '' : String(cell);
   return cell === '' || /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
 }

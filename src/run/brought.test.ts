@@ -66,11 +66,25 @@ describe('features of another encoder', () => {
 
   test('a step alone goes on with them, and what did not change is kept', async () => {
     const out = at('run');
+    await runStep(out, 'realign', { method: 's3a', k: KINDS });
     const { stages } = await runStep(out, 'realign', { logitScale: 1 });
     expect(Object.entries(stages).flatMap(([name, { skipped }]) => (skipped ? [] : [name]))).toEqual(['label']);
-    const [{ confidence }] = await readTable(join(out, 'labels.csv'));
-    // Six names, the right one at a cosine of about 1 and the others at about 0: e / (e + 5).
-    expect(Number(confidence)).toBeCloseTo(Math.E / (Math.E + 5), 1);
+    const [{ top_5, margin }] = await readTable(join(out, 'labels.jsonl'));
+    // Six names, the right one at a cosine of about 1 and the others at about 0: e / (e + 5) and 1 / (e + 5).
+    const [first, second] = top_5 as unknown as { name: string; probability: number }[];
+    expect(first.name).toBe('ant');
+    expect(first.probability).toBeCloseTo(Math.E / (Math.E + 5), 1);
+    expect(second.probability).toBeCloseTo(1 / (Math.E + 5), 1);
+    expect(Number(margin)).toBeCloseTo(first.probability - second.probability, 3);
+  });
+
+  test('what is less sure than it has to be is unknown', async () => {
+    const out = at('unsure');
+    const { classes, unknown } = await discover({ ...files(), ...small, minConfidence: 1, out });
+    expect([classes, unknown]).toEqual([[], KINDS * EACH]);
+    expect(await labelsOf(out)).toEqual(expected.map(() => 'unknown'));
+    const [{ synset, structural }] = await readTable(join(out, 'labels.jsonl'));
+    expect([synset, structural]).toEqual([null, 'ant']);
   });
 });
 

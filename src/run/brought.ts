@@ -74,10 +74,9 @@ export async function bring(run: Run, vocabulary: Vocabulary): Promise<{ embedde
     await writeAtomic(run.path('embeddings/names.json'), JSON.stringify(vocabulary.names));
     return { names: table[0] };
   });
-  const { data } = await readNpyFloat32(run.path('embeddings/images.npy'));
   const { data: head } = await readNpyFloat32(run.path('embeddings/prototypes.npy'));
   return {
-    embedded: { root: '', files: called, features: data, width: features[1] },
+    embedded: { root: '', files: called, features: await run.rows('embeddings/images.npy'), width: features[1] },
     named: { vocabulary, prototypes: head },
   };
 }

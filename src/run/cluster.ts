@@ -1,6 +1,7 @@
 /** The cluster stage (METHOD §2.1), with the number of clusters estimated when it is not given (§4). */
 import { cluster as kMeans } from '../discover/cluster.ts';
 import { estimateK } from '../discover/estimate-k.ts';
+import type { Rows } from '../discover/row-pass.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import type { Embedded } from './embed.ts';
 import type { Run } from './store.ts';
@@ -8,18 +9,21 @@ import { readColumn, writeColumns } from './tables.ts';
 
 /** Cluster of every image, [N]: `clusters.parquet`, and `silhouette.json` when the number was estimated. */
 export async function cluster(run: Run, { files, features, width }: Embedded): Promise<Int32Array> {
-  const { k, kMin, kMax, nInit, maxIterations, seed, threads, device } = run.config;
+  const { method, k, overCluster, kMin, kMax, nInit, maxIterations, seed, threads, device } = run.config;
+  const multiple = method === 'auto' || k === 'auto' ? overCluster : 1;
   const inputs = {
     embed: run.keyOf('embed'),
-    k,
+    k: typeof k === 'number' ? k : 'estimate',
+    multiple,
     nInit,
     maxIterations,
     seed,
-    ...(k === 'estimate' ? { kMin, kMax } : {}),
+    ...(typeof k === 'number' ? {} : { kMin, kMax }),
   };
   await run.stage('cluster', inputs, ['clusters.parquet'], async () => {
     const common = { width, seed, threads, device };
-    const count = k === 'estimate' ? await estimate(run, features, common) : k;
+    const kinds = typeof k === 'number' ? k : await estimate(run, features, common);
+    const count = Math.max(kinds, Math.min(features.count, Math.ceil(kinds * multiple)));
     const found = await kMeans(features, {
       ...common,
       k: count,
@@ -36,10 +40,10 @@ export async function cluster(run: Run, { files, features, width }: Embedded): P
 
 async function estimate(
   run: Run,
-  features: Float32Array,
+  features: Rows,
   options: { width: number; seed: number; threads?: number; device: 'cpu' | 'webgpu' },
 ): Promise<number> {
-  const images = features.length / options.width;
+  const images = features.count;
   const { kMin, kMax } = run.config;
   // METHOD §4 searches from 50 on; a small folder has fewer kinds of things.
   const low = Math.min(kMin, Math.max(2, Math.floor(images / 20)));

@@ -1,6 +1,7 @@
 /** The embed stage: image features of the evaluation view, with what could not be read listed. */
 import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
+import type { Rows } from '../discover/row-pass.ts';
 import { S3aError } from '../errors.ts';
 import { createLoader } from '../images/loader.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
@@ -15,8 +16,8 @@ export interface Embedded {
   root: string;
   /** File names of the N images that could be read, in the order of all later tables. */
   files: string[];
-  /** [N, D] unit rows. */
-  features: Float32Array;
+  /** [N, D] unit rows, read where they lie. */
+  features: Rows;
   /** D. */
   width: number;
 }
@@ -31,8 +32,8 @@ export async function embed(run: Run): Promise<Embedded> {
   const artefacts = ['embeddings/images.npy', 'embeddings/images.json', 'skipped.jsonl'];
   await run.stage('embed', inputs, artefacts, key => compute(run, scanned, key));
   const files = (await readJson(run.path('embeddings/images.json'))) as string[];
-  const { shape, data } = await readNpyFloat32(run.path('embeddings/images.npy'));
-  return { root: scanned.root, files, features: data, width: shape[1] };
+  const features = await run.rows('embeddings/images.npy');
+  return { root: scanned.root, files, features, width: features.width };
 }
 
 async function compute(run: Run, { root, files, skipped }: Scan, key: string): Promise<Record<string, unknown>> {

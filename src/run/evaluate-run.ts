@@ -26,14 +26,14 @@ export interface RunReport {
   outsideVocabulary: string[];
   /** The clusters of the first step, whatever they are called. */
   clusters: ClusteringReport;
-  /** zero_shot, vote_1 …, structural, and after training student and teacher. */
+  /** zero_shot, the steps of the vote, structural, and after training student and teacher. */
   stages: Record<string, Report>;
   /** Zero-shot with the true names only, where the vocabulary has them all: what naming could reach without training. */
   bound?: Report;
 }
 
 /** Columns of labels.parquet that are not the names given by a step. */
-const OTHER = new Set(['file_name', 'label', 'confidence', 'cluster']);
+const OTHER = new Set(['file_name', 'label', 'synset', 'confidence', 'margin', 'top_5', 'cluster']);
 /** Where the features lie that a step chose its names by. */
 const FEATURES: Readonly<Record<string, string>> = {
   zero_shot: 'embeddings/images.npy',

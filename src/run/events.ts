@@ -58,5 +58,7 @@ export interface RunSummary {
   skipped: number;
   /** The names that label an image, the commonest first. */
   classes: { name: string; count: number }[];
+  /** Images without a name. */
+  unknown: number;
   stages: Record<string, { seconds: number; skipped: boolean; info?: Record<string, unknown> }>;
 }

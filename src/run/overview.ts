@@ -7,6 +7,7 @@ import { decodeImage } from '../images/decode.ts';
 import { listImages } from '../images/source.ts';
 import { readJson } from '../io/json.ts';
 import { type Row, readTable } from '../io/table.ts';
+import { UNKNOWN_LABEL } from './tables.ts';
 
 export interface OverviewOptions {
   /** Names to show, those with the most images; default 12. */
@@ -92,6 +93,7 @@ function byName(rows: readonly Row[]): Found[] {
   const found = new Map<string, Row[]>();
   for (const row of rows) {
     const name = String(row.label);
+    if (name === UNKNOWN_LABEL) continue;
     const others = found.get(name);
     if (others) others.push(row);
     else found.set(name, [row]);

@@ -3,14 +3,16 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, type ConfigInput, parseConfig } from '../config/schema.ts';
 import { type Candidate, toConcepts } from '../discover/candidates.ts';
+import { closeClusters } from '../discover/name-clusters.ts';
 import { promptMessages } from '../discover/prompt-text.ts';
-import { countVotes, type NameScores, partitionOf, topNames } from '../discover/vote.ts';
+import { type NameScores, topNames } from '../discover/vote.ts';
 import { S3aError } from '../errors.ts';
 import { readJson } from '../io/json.ts';
 import { answerSchema, asJson } from '../llm/structured.ts';
 import { loadVocabulary, type VocabularyEntry } from '../vocab/vocabulary.ts';
 import { readManifest } from './manifest.ts';
-import { readColumns } from './tables.ts';
+import { promptMargin } from './method.ts';
+import { readVotes } from './vote.ts';
 
 /** Requests and tokens of a prompt step. */
 export interface PromptEstimate {
@@ -32,13 +34,18 @@ export interface PromptEstimate {
 const ANSWER_TOKENS = 35;
 const CHARACTERS_A_TOKEN = 4;
 
-/** The candidates of each cluster: its names with the largest share, with all their meanings. */
+/** The candidates of each cluster: its names with the largest share, with all their meanings; none where none is close. */
 export function candidatesOf(
   votes: readonly NameScores[],
   entries: readonly VocabularyEntry[],
-  candidates: number,
+  config: Config,
 ): (Candidate & { index: number })[][] {
-  return votes.map(row => topNames(row, candidates).map(index => ({ index, ...candidateOf(entries[index]) })));
+  const asked = config.method === 's3a' ? undefined : closeClusters(votes, promptMargin(config));
+  return votes.map((row, k) =>
+    asked?.[k] === false
+      ? []
+      : topNames(row, config.candidates).map(index => ({ index, ...candidateOf(entries[index]) })),
+  );
 }
 
 /** The requests and tokens for these candidates of each cluster. */
@@ -87,14 +94,15 @@ export async function estimateRun(folder: string, overrides: ConfigInput = {}): 
   const { images: _, ...stored } = (await readJson(path)) as Record<string, unknown>;
   const config = parseConfig({ ...stored, ...overrides }, path);
   const { entries } = await loadVocabulary(config.vocab);
-  const { counted, zero_shot } = await readColumns(join(folder, 'votes.parquet'));
-  return estimatePrompts(candidatesOf(countVotes(zero_shot, partitionOf(counted)), entries, config.candidates), config);
+  return estimatePrompts(candidatesOf((await readVotes(folder)).counted.votes, entries, config), config);
 }
 
 /** An upper bound before anything is computed, from the number of clusters and the average name of the vocabulary. */
 export async function estimateBound(options: ConfigInput): Promise<PromptEstimate> {
   const config = parseConfig(options);
-  const clusters = typeof config.k === 'number' ? config.k : config.kMax;
+  const kinds = typeof config.k === 'number' ? config.k : config.kMax;
+  const over = config.method === 'auto' || config.k === 'auto' ? config.overCluster : 1;
+  const clusters = promptMargin(config) === 0 ? 0 : Math.ceil(kinds * over);
   const { entries } = await loadVocabulary(config.vocab);
   const empty = sizeOf([]);
   const all = entries.map(entry => sizeOf([candidateOf(entry)]));

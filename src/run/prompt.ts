@@ -16,6 +16,7 @@ import { openAiCompatible } from '../llm/openai-compatible.ts';
 import { replay } from '../llm/replay.ts';
 import type { TextModel, TextModelError } from '../llm/text-model.ts';
 import type { Vocabulary } from '../vocab/vocabulary.ts';
+import { promptMargin } from './method.ts';
 import { candidatesOf, describeEstimate, estimatePrompts } from './prompt-estimate.ts';
 import type { Run } from './store.ts';
 import type { Voted } from './vote.ts';
@@ -28,11 +29,16 @@ export interface PromptedCluster {
 /** `phrases.json` and `prompts.jsonl`, every request with its answer. */
 export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Voted): Promise<PromptedCluster[]> {
   const { llmRepeats, llmMaxAsks, llmTemperature, llmMaxRequests, candidates, seed } = run.config;
-  const inputs = { vote: run.keyOf('vote'), model: await modelInputs(run), llmRepeats, llmMaxAsks, candidates, seed };
+  const margin = promptMargin(run.config);
+  const inputs = {
+    vote: run.keyOf('vote'),
+    model: await modelInputs(run),
+    ...{ llmRepeats, llmMaxAsks, candidates, seed, margin },
+  };
   // A language model that failed may be back, or its budget may be larger: what it left open is asked for again.
   if (run.manifest.stages.prompt?.info.failure !== undefined) delete run.manifest.stages.prompt;
   await run.stage('prompt', inputs, ['phrases.json', 'prompts.jsonl'], async () => {
-    const asked = candidatesOf(counted.votes, entries, candidates);
+    const asked = candidatesOf(counted.votes, entries, run.config);
     const budget = createBudget(llmMaxRequests);
     // Answers are kept as they come, so that a killed run repeats no request.
     const memory = await cached(await openTextModel(run, budget), run.path('prompts-cache.jsonl'));
@@ -88,27 +94,27 @@ function announce(run: Run, asked: ReturnType<typeof candidatesOf>, kept: number
 function report(run: Run, result: PromptsResult): Record<string, unknown> {
   const { clusters, requests } = result;
   const failure = failureOf(result);
+  // A cluster without candidates was not to be asked about.
+  const asked = clusters.filter(({ candidates }) => candidates.length > 0).length;
   const realigned = [...clusters.keys()].filter(k => clusters[k].candidates.some(({ phrases }) => phrases.length > 0));
   const info = {
-    clusters: clusters.length,
+    clusters: asked,
     requests,
-    withoutPhrases: clusters.length - realigned.length,
+    withoutPhrases: asked - realigned.length,
     realigned: ranges(realigned),
   };
   if (!failure) {
     const { llm } = run.config;
     const reason = clusters.flatMap(({ candidates }) => candidates).find(({ fallback }) => fallback)?.fallback;
     if (info.withoutPhrases > 0 && (llm === 'openai' || llm === 'gguf')) {
-      run.warn(
-        `${info.withoutPhrases} of ${clusters.length} clusters keep the vote's names, as they got no phrases (${reason})`,
-      );
+      run.warn(`${info.withoutPhrases} of ${asked} clusters keep the vote's names, as they got no phrases (${reason})`);
     }
     return info;
   }
   const why = `${failure.message}${failure.hint ? ` ${failure.hint}` : ''}`;
   const which = realigned.length > 0 ? ` (clusters ${info.realigned})` : '';
   run.warn(
-    `the language model failed: ${realigned.length} of ${clusters.length} clusters are realigned by its phrases${which}, ` +
+    `the language model failed: ${realigned.length} of ${asked} clusters are realigned by its phrases${which}, ` +
       `the others keep the vote's names. ${why}`,
   );
   return { ...info, failure: why };

@@ -4,6 +4,8 @@ import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Clip } from '../clip/clip.ts';
 import { type Config, parseConfig } from '../config/schema.ts';
+import { type FileRows, openRows } from '../discover/npy-rows.ts';
+import type { Rows } from '../discover/row-pass.ts';
 import { S3aError } from '../errors.ts';
 import { isTemporary, removeTemporaries, writeAtomic } from '../io/atomic-write.ts';
 import { hashJson } from '../io/hash.ts';
@@ -37,6 +39,7 @@ export class Run {
   readonly hooks: RunHooks;
   /** Outcomes of the stages that ran or were skipped since the run was opened. */
   readonly outcomes: Partial<Record<StageName, StageOutcome>> = {};
+  readonly #open: FileRows[] = [];
   #clip: Promise<Clip> | undefined;
   #modelHash: Promise<string> | undefined;
 
@@ -100,6 +103,13 @@ export class Run {
     this.hooks.onEvent?.({ type: 'warning', message });
   }
 
+  /** The rows of an artefact, read where they lie; closed with the run. */
+  async rows(file: string): Promise<Rows> {
+    const rows = await openRows(this.path(file));
+    this.#open.push(rows);
+    return rows;
+  }
+
   /** The model, loaded when it is first needed. */
   clip(): Promise<Clip> {
     this.#clip ??= openModel(this.config, this.hooks);
@@ -115,6 +125,7 @@ export class Run {
   async dispose(): Promise<void> {
     const clip = await this.#clip?.catch(() => undefined);
     this.#clip = undefined;
+    for (const rows of this.#open.splice(0)) await rows.close();
     await clip?.dispose();
   }
 

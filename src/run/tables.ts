@@ -2,6 +2,9 @@
 import { S3aError } from '../errors.ts';
 import { readTable, writeTable } from '../io/table.ts';
 
+/** The label of an image without a name. In the columns of the steps such an image has no text at all. */
+export const UNKNOWN_LABEL = 'unknown';
+
 /** Writes `file_name` and the given integer columns, each [N]. */
 export async function writeColumns(
   path: string,

@@ -16,6 +16,7 @@ import { readNpyFloat32, writeNpy } from '../io/npy.ts';
 import { train as selfTrain, type TrainProgress } from '../train/loop.ts';
 import type { Embedded } from './embed.ts';
 import type { Discovered } from './label.ts';
+import { relabelOf } from './method.ts';
 import type { Named } from './prototypes.ts';
 import type { Run } from './store.ts';
 import { readColumns, writeColumns } from './tables.ts';
@@ -68,7 +69,13 @@ export async function train(
     ...(config.clipNorm === null ? {} : { clip: config.clipNorm }),
     ...(config.microBatch === undefined ? {} : { microBatch: config.microBatch }),
   };
-  const inputs = { realign: run.keyOf('realign'), cluster: run.keyOf('cluster'), settings };
+  const relabel = await relabelOf(run, named.prototypes, embedded.width);
+  const inputs = {
+    realign: run.keyOf('realign'),
+    cluster: run.keyOf('cluster'),
+    settings,
+    ...(relabel ? { vote: run.keyOf('vote') } : {}),
+  };
   const artefacts = ['model/config.json', 'predictions.parquet', ...ROLES.map(role => `embeddings/${role}.npy`)];
   await run.stage('train', inputs, artefacts, async key => {
     const { checkpoint, logitScale } = await run.clip();
@@ -88,6 +95,7 @@ export async function train(
       },
       {
         ...settings,
+        relabel,
         device: config.device,
         threads: config.threads,
         workers: config.workers,
