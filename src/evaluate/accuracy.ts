@@ -1,6 +1,6 @@
 /** Top-k accuracy: how often the true name is among the k best of the vocabulary (METHOD §5). */
 import { S3aError } from '../errors.ts';
-import { normalizeName } from '../vocab/vocabulary.ts';
+import { nameNormalizer } from './names.ts';
 
 /** The k of METHOD §5. */
 export const TOP_K: readonly number[] = [1, 3, 5, 10];
@@ -43,10 +43,11 @@ export function topKFromRanked(
     throw new S3aError('SHAPE', `topKFromRanked: ${ranked.length} lists of names for ${truth.length} true names`);
   }
   const shortest = ranked.reduce((least, list) => Math.min(least, list.length), Number.POSITIVE_INFINITY);
+  const normalized = nameNormalizer();
   const ranks = truth.map((name, i) => {
-    const own = normalizeName(name);
+    const own = normalized(name);
     // An empty text is no name, and never right.
-    const rank = own === '' ? -1 : ranked[i].map(normalizeName).indexOf(own);
+    const rank = own === '' ? -1 : ranked[i].findIndex(other => normalized(other) === own);
     return rank < 0 ? Number.POSITIVE_INFINITY : rank;
   });
   return shares(

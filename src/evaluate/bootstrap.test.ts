@@ -177,6 +177,16 @@ describe('classes and names against scikit-learn', () => {
   });
 });
 
+/** Of pairs of right and wrong. */
+function meanOfShares(counts: Float64Array): number {
+  const shares = Array.from(
+    { length: counts.length / 2 },
+    (_, i) => counts[2 * i] / (counts[2 * i] + counts[2 * i + 1]),
+  );
+  const there = shares.filter(share => !Number.isNaN(share));
+  return there.reduce((sum, share) => sum + share, 0) / there.length;
+}
+
 test('the intervals of a report are about its own figures', () => {
   const { truth, given } = golden.perClass;
   const ranked = given.map((name, i) => [String(name), 'x', String(truth[(i * 7) % 120])]);
@@ -197,7 +207,31 @@ test('the intervals of a report are about its own figures', () => {
     expect(interval.high - interval.low).toBeGreaterThan(0.1);
     expect(interval.high - interval.low).toBeLessThan(0.25);
   }
+  // What the jackknife of the classes' mean is, taken again and again.
+  const cells = report.perClass.flatMap(({ images, correct }) => [correct, images - correct]);
+  const again = bootstrapCounts(cells, meanOfShares, { resamples: 500 });
+  const { low, high, standardError } = intervals.classAccuracy;
+  expect([low, high, standardError]).toBeAllclose([again.low, again.high, again.standardError], { rtol: 1e-9 });
   // A class of one image, and a class that many resamples lack.
   const small = evaluate({ names: ['a', 'b', 'b'] }, ['a', 'b', 'a']);
-  expect(reportIntervals(small, { resamples: 100 }).classAccuracy.estimate).toBe(0.75);
+  const ofSmall = reportIntervals(small, { resamples: 100 }).classAccuracy;
+  expect(ofSmall).toEqual(bootstrapCounts([1, 1, 1, 0], meanOfShares, { resamples: 100 }));
+  expect(ofSmall.estimate).toBe(0.75);
+  expect(reportIntervals(evaluate({ names: ['a'] }, ['b']), { resamples: 9 }).classAccuracy).toMatchObject({ high: 0 });
+});
+
+test('evaluate carries intervals where they are asked for, of the semantic score too', () => {
+  const { truth, given } = golden.perClass;
+  const names = given.map(name => (name === 3 ? '' : String(name)));
+  const semantic = given.map((name, i) => 1 / (1 + Math.abs(name - truth[i])));
+  const bootstrap = { samples: 300, seed: 4 };
+  const report = evaluate({ names, semantic }, truth.map(String), { bootstrap });
+  expect(report.named).toBe(given.filter(name => name !== 3).length);
+  const { semantic: score, ...others } = report.intervals!;
+  expect(others).toEqual(reportIntervals(report, { resamples: 300, seed: 4 }));
+  expect(score).toEqual(bootstrapMean(semantic, { resamples: 300, seed: 4 }));
+  expect(report.semantic).toBeCloseTo(score!.estimate, 12);
+  expect(evaluate({ names }, truth.map(String))).not.toHaveProperty('intervals');
+  expect(() => evaluate({ names, semantic: [1] }, truth.map(String))).toThrow('1 semantic scores for 120 true names');
+  expect(() => evaluate({ names }, truth.map(String), { bootstrap: { samples: 0 } })).toThrow('0 resamples');
 });

@@ -99,6 +99,7 @@ test('the whole report of six images', () => {
   const report = evaluate({ names, ranked, clusters: Int32Array.from([0, 1, 1, 2, 2, 2]) }, truth);
   expect(report).toMatchObject({
     images: 6,
+    named: 5,
     classes: 3,
     accuracy: { 1: 2 / 6, 3: 1 },
     classAccuracy: expect.closeTo(5 / 18, 14),

@@ -41,3 +41,16 @@ export function compareNames(given: Iterable<string>, truth: Iterable<string>): 
     iou: found.length / (want.size + extra.length),
   };
 }
+
+/** `normalizeName` that works on each distinct name once: a data set has far fewer names than images. */
+export function nameNormalizer(): (name: string) => string {
+  const known = new Map<string, string>();
+  return name => {
+    let found = known.get(name);
+    if (found === undefined) {
+      found = normalizeName(name);
+      known.set(name, found);
+    }
+    return found;
+  };
+}

@@ -1,6 +1,6 @@
 /** The semantic score: how near in meaning predicted names are to the true ones (METHOD §5). */
 import { S3aError } from '../errors.ts';
-import { normalizeName } from '../vocab/vocabulary.ts';
+import { nameNormalizer } from './names.ts';
 import type { SentenceEncoder } from './sentence-encoder.ts';
 
 export interface SemanticScorer {
@@ -22,14 +22,15 @@ export function createSemanticScorer(
 ): SemanticScorer {
   const vectors = new Map<string, Float32Array>();
   const cosines = new Map<string, number>();
+  const normalized = nameNormalizer();
   return {
     async scores(names, truth) {
       if (names.length !== truth.length) {
         throw new S3aError('SHAPE', `semantic score: ${names.length} predicted names for ${truth.length} true names`);
       }
       if (truth.length === 0) throw new S3aError('EVALUATE', 'there are no images to evaluate');
-      const given = names.map(normalizeName);
-      const wanted = truth.map(normalizeName);
+      const given = names.map(normalized);
+      const wanted = truth.map(normalized);
       const fresh = [...new Set([...given, ...wanted])].filter(name => name !== '' && !vectors.has(name)).sort();
       if (fresh.length > 0) {
         const { vectors: rows, width } = await encoder.embed(fresh, onProgress);
