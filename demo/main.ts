@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util';
 import { createRenderer } from '../src/cli/render.ts';
 import { processTerminal } from '../src/cli/terminal.ts';
 import { settingsOf } from '../src/config/resolve.ts';
+import { type Config, parseConfig } from '../src/config/schema.ts';
 import { messageOf, S3aError } from '../src/errors.ts';
 import { evaluateRun, fit, predict } from '../src/index.ts';
 import { writeTable } from '../src/io/table.ts';
@@ -19,6 +20,7 @@ const usage = `npm run demo -- [options]
   --seed N         the first seed (default 0)
   --classes N      noun classes a draw (default 30)
   --per-class N    images a class (default 40)
+  --method M       auto, or s3a as the paper has it (default auto)
   --out DIR        where images and runs go (default runs/demo)
   --threads N      threads of the arithmetic
   --json           print one JSON object on stdout instead of the table`;
@@ -30,6 +32,7 @@ async function main(): Promise<void> {
       seed: { type: 'string', default: '0' },
       classes: { type: 'string', default: '30' },
       'per-class': { type: 'string', default: '40' },
+      method: { type: 'string', default: 'auto' },
       out: { type: 'string', default: join('runs', 'demo') },
       threads: { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -41,6 +44,7 @@ async function main(): Promise<void> {
     return;
   }
   const count = positive('seeds', values.seeds);
+  const { method } = parseConfig({ method: values.method });
   const first = Number(values.seed);
   const results: DemoResult[] = [];
   for (let seed = first; seed < first + count; seed++) {
@@ -49,6 +53,7 @@ async function main(): Promise<void> {
         seed,
         classes: positive('classes', values.classes),
         perClass: positive('per-class', values['per-class']),
+        method,
         folder: join(values.out, `seed-${seed}`),
         threads: values.threads === undefined ? undefined : positive('threads', values.threads),
       }),
@@ -64,12 +69,13 @@ interface DemoOptions {
   seed: number;
   classes: number;
   perClass: number;
+  method: Config['method'];
   folder: string;
   threads?: number;
 }
 
 /** One seed: draw, fit without labels, compare. */
-async function demo({ seed, classes, perClass, folder, threads }: DemoOptions): Promise<DemoResult> {
+async function demo({ seed, classes, perClass, method, folder, threads }: DemoOptions): Promise<DemoResult> {
   const started = performance.now();
   const [images, fresh, run] = ['images', 'new-images', 'run'].map(name => join(folder, name));
   await rm(folder, { recursive: true, force: true });
@@ -79,8 +85,9 @@ async function demo({ seed, classes, perClass, folder, threads }: DemoOptions): 
 
   // All that `fit` gets: a folder, a model, and a vocabulary of about 1,500 names.
   const common = { model: 'demo', vocab: 'demo', threads };
+  const settings = { ...settingsOf('quick'), ...common, method, seed };
   const progress = createRenderer(processTerminal());
-  await fit({ ...settingsOf('quick'), ...common, seed, images, out: run }, { onEvent: progress.onEvent });
+  await fit({ ...settings, images, out: run }, { onEvent: progress.onEvent });
   progress.clear();
 
   // Only now the truth.
@@ -96,12 +103,11 @@ async function demo({ seed, classes, perClass, folder, threads }: DemoOptions): 
     zeroShot: top1('zero_shot'),
     bound: report.bound!.accuracy[1],
     kmeans: report.clusters.accuracy,
-    votes: Object.keys(report.stages)
-      .filter(name => name.startsWith('vote_'))
-      .map(top1),
-    realign: top1('structural'),
-    student: top1('student'),
-    teacher: top1('teacher'),
+    steps: Object.fromEntries(
+      Object.keys(report.stages)
+        .filter(name => name !== 'zero_shot')
+        .map(name => [name, top1(name)]),
+    ),
     namesFound: report.stages.structural.names.found.length,
     missed: report.stages.structural.names.missing,
     newImages: {

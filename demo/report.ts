@@ -10,10 +10,8 @@ export interface DemoResult {
   bound: number;
   /** Accuracy of the clusters under their best one-to-one match with the true classes. */
   kmeans: number;
-  votes: number[];
-  realign: number;
-  student: number;
-  teacher: number;
+  /** The labels of each step: those of the vote, `structural`, `student`, `teacher`. */
+  steps: Readonly<Record<string, number>>;
   /** True names among those that discovery chose. */
   namesFound: number;
   missed: string[];
@@ -23,6 +21,15 @@ export interface DemoResult {
   run: string;
   seconds: number;
 }
+
+/** How steps are called in the table, with a note. */
+const STEPS: Readonly<Record<string, readonly [name: string, note?: string]>> = {
+  vote: ['vote', 'clusters are named; several may have one name'],
+  smoothed: ['vote, smoothed', 'images that look alike get one name'],
+  structural: ['realign', 'the structural labels of the training'],
+  student: ['student', 'after self-training'],
+  teacher: ['teacher', 'after self-training: the labels of the run'],
+};
 
 /** What the mean over seeds keeps. */
 export type DemoMean = Omit<DemoResult, 'seed' | 'run' | 'missed'>;
@@ -37,10 +44,7 @@ export function meanOf(results: readonly DemoResult[]): DemoMean {
     zeroShot: mean(r => r.zeroShot),
     bound: mean(r => r.bound),
     kmeans: mean(r => r.kmeans),
-    votes: results[0].votes.map((_, round) => mean(r => r.votes[round])),
-    realign: mean(r => r.realign),
-    student: mean(r => r.student),
-    teacher: mean(r => r.teacher),
+    steps: Object.fromEntries(Object.keys(results[0].steps).map(step => [step, mean(r => r.steps[step])])),
     namesFound: mean(r => r.namesFound),
     newImages: { zeroShot: mean(r => r.newImages.zeroShot), teacher: mean(r => r.newImages.teacher) },
     seconds: mean(r => r.seconds),
@@ -53,10 +57,10 @@ export function showTable(result: DemoResult | DemoMean, title?: string): string
     ['zero-shot, all names', result.zeroShot, 'what the model says before anything else'],
     ['zero-shot, true names only', result.bound, 'the bound: somebody tells it the names'],
     ['k-means', result.kmeans, 'best match of clusters and classes; no names yet'],
-    ...result.votes.map((vote, round): [string, number, string] => [`vote ${round + 1}`, vote, '']),
-    ['realign', result.realign, 'with phrases that tell candidates apart'],
-    ['student', result.student, 'after self-training'],
-    ['teacher', result.teacher, 'after self-training: the labels of the run'],
+    ...Object.entries(result.steps).map(([step, share]): [string, number, string] => {
+      const [name, note = ''] = STEPS[step] ?? [step.replace('_', ' ')];
+      return [name, share, note];
+    }),
     ['new images: zero-shot', result.newImages.zeroShot, 'other drawings of the same things'],
     ['new images: teacher', result.newImages.teacher, ''],
   ];
