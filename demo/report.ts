@@ -28,7 +28,8 @@ const STEPS: Readonly<Record<string, readonly [name: string, note?: string]>> = 
   smoothed: ['vote, smoothed', 'images that look alike get one name'],
   structural: ['realign', 'the structural labels of the training'],
   student: ['student', 'after self-training'],
-  teacher: ['teacher', 'after self-training: the labels of the run'],
+  teacher: ['teacher', 'after self-training: what the tuned model says of each image'],
+  renewed: ['labels', 'named anew by the features of the teacher'],
 };
 
 /** What the mean over seeds keeps. */

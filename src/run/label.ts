@@ -6,7 +6,7 @@ import { type Column, writeTable } from '../io/table.ts';
 import type { Vocabulary } from '../vocab/vocabulary.ts';
 import { isBrought } from './brought.ts';
 import type { Embedded } from './embed.ts';
-import { logitScaleOf } from './method.ts';
+import { logitScaleOf, relabelOf } from './method.ts';
 import { writeModelCard } from './model-card.ts';
 import { drawOverview } from './overview.ts';
 import type { Named } from './prototypes.ts';
@@ -33,8 +33,9 @@ export interface FoundClass {
 /**
  * `labels.csv`, `labels.jsonl`, `labels.parquet`, `classes.json` and `overview.png`.
  *
- * An image's label is the teacher's name for it, or its structural label when there was no training; `unknown` where there
- * is none or its confidence is below `minConfidence`. `confidence` is the probability that the label is right.
+ * An image's label is its structural label, after training by METHOD the teacher's name for it, and after training by auto
+ * its structural label renewed from the teacher's features; `unknown` where there is none or its confidence is below
+ * `minConfidence`. `confidence` is the probability that the label is right, `margin` and `top_5` are the tuned model's.
  */
 export async function label(
   run: Run,
@@ -56,10 +57,13 @@ export async function label(
     ...(trained ? ['model/prototypes.npy', 'model/classes.json', 'model/README.md'] : []),
   ];
   await run.stage('label', inputs, artefacts, async () => {
-    const given = trained?.teacher.labels ?? structural;
     const seen: Float32Array | Rows = trained?.teacher.features ?? features;
+    const relabel = await relabelOf(run, prototypes, width);
+    const renewed = trained && relabel && (await relabel(trained.teacher.features, clusters));
+    const given = renewed ?? trained?.teacher.labels ?? structural;
     const trust = await trustOf(seen, prototypes, given, {
-      ...{ width, scale, clusters, threads, device },
+      // A model that was tuned on its own labels is sure of them; the one before says how probable they are.
+      ...{ width, scale, clusters, threads, device, witness: features },
       onProgress: (done, total) => run.progress('label', done, total),
     });
     const final = given.map((index, i) => (trust.confidence[i] < minConfidence ? -1 : index));
@@ -81,6 +85,7 @@ export async function label(
       ...Object.entries(voted.steps).map(([step, labels]) => named(step, labels)),
       named('structural', structural),
       ...(trained ? [named('student', trained.student.labels), named('teacher', trained.teacher.labels)] : []),
+      ...(renewed ? [named('renewed', renewed)] : []),
     ];
     for (const format of ['csv', 'jsonl', 'parquet']) await writeTable(run.path(`labels.${format}`), columns);
     const unknown = final.filter(index => index < 0).length;

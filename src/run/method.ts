@@ -29,7 +29,7 @@ export async function logitScaleOf(run: Run): Promise<number> {
   return isBrought(run.config) ? USUAL_SCALE : (await run.clip()).logitScale;
 }
 
-/** How training renews structural labels: as the vote stage found them; undefined is METHOD's own way. */
+/** How structural labels are renewed from a teacher's features: as the vote stage found them; undefined is METHOD's own way. */
 export async function relabelOf(run: Run, prototypes: Float32Array, width: number): Promise<Relabel | undefined> {
   if (run.config.method === 's3a') return undefined;
   const { threads, device } = run.config;

@@ -1,7 +1,7 @@
 /** How sure labels are: a probability that is right as often as it says, the names that come next, and the margin to them. */
 import { confidences } from '../discover/confidence.ts';
 import { neighbourGraph } from '../discover/neighbours.ts';
-import { nameProbabilities } from '../discover/probability.ts';
+import { labelProbabilities, nameProbabilities } from '../discover/probability.ts';
 import { type ComputeOptions, type Rows, rowsOf } from '../discover/row-pass.ts';
 
 export interface TrustOptions extends ComputeOptions {
@@ -9,6 +9,8 @@ export interface TrustOptions extends ComputeOptions {
   width: number;
   /** Factor of cosines before the softmax. */
   scale: number;
+  /** [N, width] features that the probabilities of the labels are taken from; default those of the labels. */
+  witness?: Float32Array | Rows;
   /** [N] clusters, which keep the search for neighbours short where there are many images. */
   clusters: Int32Array;
   onProgress?: (done: number, total: number) => void;
@@ -45,11 +47,13 @@ export async function trustOf(
   features: Float32Array | Rows,
   prototypes: Float32Array,
   labels: Int32Array,
-  { width, scale, clusters, onProgress, ...compute }: TrustOptions,
+  { width, scale, clusters, witness = features, onProgress, ...compute }: TrustOptions,
 ): Promise<Trust> {
   const rows = rowsOf(features, width, 'image features');
+  const before = rowsOf(witness, width, 'image features');
   const top = Math.min(TOP, prototypes.length / width);
   const own = new Float32Array(rows.count);
+  const now = new Float32Array(rows.count);
   const margin = new Float32Array(rows.count);
   const names = new Int32Array(rows.count * top);
   const probabilities = new Float32Array(rows.count * top);
@@ -60,16 +64,23 @@ export async function trustOf(
       ...compute,
       ...{ width, scale, top },
     });
-    own.set(found.own, start);
+    now.set(found.own, start);
+    const options = { ...compute, width, scale };
+    own.set(
+      witness === features
+        ? found.own
+        : await labelProbabilities(await before.read(start, end), prototypes, part, options),
+      start,
+    );
     names.set(found.indices, start * top);
     probabilities.set(found.probabilities, start * top);
     onProgress?.(end, rows.count);
   }
   for (let i = 0; i < rows.count; i++) {
     const other = names[i * top] === labels[i] ? i * top + 1 : i * top;
-    margin[i] = labels[i] < 0 ? 0 : own[i] - (other < (i + 1) * top ? probabilities[other] : 0);
+    margin[i] = labels[i] < 0 ? 0 : now[i] - (other < (i + 1) * top ? probabilities[other] : 0);
   }
-  const graph = await neighbourGraph(await rows.read(0, rows.count), {
+  const graph = await neighbourGraph(await before.read(0, before.count), {
     ...compute,
     width,
     clusters,
