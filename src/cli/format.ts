@@ -45,13 +45,15 @@ export function printable(text: string): string {
 }
 
 /**
- * Rows under a header, columns padded to their widest cell; a column whose cells below the header are all numbers is
- * aligned to the right. Ends with a line break.
+ * Rows under a header, columns padded to their widest cell; a column whose cells below the header are all numbers, or
+ * numbers with their ±, is aligned to the right. Ends with a line break.
  */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const cells = [header, ...rows].map(row => row.map(printable));
   const widths = header.map((_, j) => Math.max(...cells.map(row => [...(row[j] ?? '')].length)));
-  const numeric = header.map((_, j) => rows.length > 0 && rows.every(row => /^[-\d.,]*$/.test(row[j] ?? '')));
+  const numeric = header.map(
+    (_, j) => rows.length > 0 && rows.every(row => /^[-\d.,]*(?: ± [\d.]+)?$/.test(row[j] ?? '')),
+  );
   return cells
     .map(row => {
       const padded = widths.map((width, j) => {

@@ -1,47 +1,13 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
-import { writeNpy } from '../io/npy.ts';
-import { writeTable } from '../io/table.ts';
+import { evaluatedRun } from '../../test/evaluate-fixture.ts';
 import { evaluateRun } from './evaluate-run.ts';
+import type { RunEvent } from './events.ts';
 
-// Five images in the plane and three names at 0°, 45° and 90°; a run as its stages write it.
-const run = mkdtempSync(join(tmpdir(), 's3a-evaluate-'));
-const angles = [0, 10, 40, 50, 90];
-const names = ['cat', 'dog', 'bird'];
-const plane = (degrees: readonly number[]): Float32Array<ArrayBuffer> =>
-  Float32Array.from(degrees.flatMap(d => [Math.cos((d * Math.PI) / 180), Math.sin((d * Math.PI) / 180)]));
-const write = (name: string, text: string): string => {
-  writeFileSync(join(run, name), text);
-  return join(run, name);
-};
-const truth = (labels: readonly string[]): string =>
-  write('truth.csv', `file_name,label\n${labels.map((label, i) => `${i}.png,${label}\n`).join('')}`);
-
-beforeAll(async () => {
-  await writeNpy(join(run, 'embeddings/images.npy'), '<f4', [5, 2], plane(angles));
-  await writeNpy(join(run, 'embeddings/teacher.npy'), '<f4', [5, 2], plane(angles));
-  await writeNpy(join(run, 'embeddings/prototypes.npy'), '<f4', [3, 2], plane([0, 45, 90]));
-  write('embeddings/names.json', JSON.stringify(names));
-  write('names.txt', names.join('\n'));
-  write('manifest.json', '{}');
-  write('config.json', JSON.stringify({ vocab: join(run, 'names.txt'), images: ['x'] }));
-  const text = (name: string, values: string[]) => ({ name, type: 'text' as const, values });
-  await writeTable(join(run, 'labels.parquet'), [
-    text(
-      'file_name',
-      angles.map((_, i) => `${i}.png`),
-    ),
-    text('label', ['cat', 'cat', 'cat', 'bird', 'bird']),
-    { name: 'confidence', type: 'float', values: [1, 1, 1, 1, 1] },
-    { name: 'cluster', type: 'integer', values: [0, 0, 1, 1, 1] },
-    text('zero_shot', ['cat', 'cat', 'dog', 'dog', 'bird']),
-    text('vote_1', ['cat', 'cat', 'cat', 'bird', 'bird']),
-    // Not what the teacher's features say, so they cannot rank its names.
-    text('teacher', ['cat', 'cat', 'cat', 'bird', 'bird']),
-  ]);
-});
+const { run, write, truth, labelTable } = evaluatedRun();
+beforeAll(async () => labelTable(['cat', 'cat', 'cat', 'bird', 'bird'], [1, 1, 1, 1, 1]));
 
 test('every step against the truth, with ranks where features give them', async () => {
   const report = await evaluateRun(run, truth(['Cat', 'cat', 'cat', 'bird', 'bird']));
@@ -55,6 +21,37 @@ test('every step against the truth, with ranks where features give them', async 
   expect(report.bound?.accuracy).toEqual({ 1: 1 });
   expect(report.clusters.accuracy).toBe(4 / 5);
   expect(report.stages.zero_shot.names).toMatchObject({ missing: [], extra: ['dog'] });
+});
+
+test('intervals, semantic scores, calibration and labels that are unknown, where there is something to say', async () => {
+  const labels = ['cat', 'unknown', 'cat', 'bird', 'bird'];
+  const rows = readFileSync(join(run, 'labels.parquet'));
+  await labelTable(labels, [0.9, 0.1, 0.8, 0.7, 0.6]);
+  const model = fileURLToPath(new URL('../../test/goldens/semantic/mpnet', import.meta.url));
+  const heard: RunEvent[] = [];
+  const report = await evaluateRun(
+    run,
+    truth(['cat', 'cat', 'cat', 'dog', 'bird']),
+    { semanticModel: model, bootstrap: { samples: 200 } },
+    { onEvent: event => heard.push(event) },
+  );
+  writeFileSync(join(run, 'labels.parquet'), rows);
+  const { label, teacher, zero_shot: zeroShot } = report.stages;
+  expect(label).toMatchObject({ images: 5, named: 4, accuracy: { 1: 3 / 5 } });
+  expect(teacher.named).toBe(5);
+  expect(label.names.extra).toEqual([]);
+  // The unknown one adds nothing, the right ones one each.
+  expect(teacher.semantic! - label.semantic!).toBeCloseTo(1 / 5, 6);
+  expect(zeroShot.intervals?.semantic?.estimate).toBeCloseTo(zeroShot.semantic!, 12);
+  expect(teacher.intervals?.accuracy[1]).toMatchObject({ estimate: 4 / 5 });
+  expect(report.bound?.intervals?.accuracy).toHaveProperty('1');
+  expect(report).toMatchObject({ semanticModel: model, calibration: { images: 4, accuracy: 3 / 4 } });
+  expect(report.calibration!.ece).toBeCloseTo((0.1 + 0.2 + 0.7 + 0.4) / 4, 6);
+  expect(heard).toContainEqual({ type: 'progress', stage: 'evaluate', done: 3, total: 3 });
+  await expect(evaluateRun(run, join(run, 'truth.csv'), { semanticModel: run })).rejects.toThrow('no onnx/model.onnx');
+  await expect(
+    evaluateRun(run, join(run, 'truth.csv'), {}, { signal: AbortSignal.abort(new Error('enough')) }),
+  ).rejects.toThrow('enough');
 });
 
 test('images without a label are left out; a true name outside the vocabulary is said', async () => {

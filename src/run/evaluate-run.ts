@@ -2,18 +2,25 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, parseConfig } from '../config/schema.ts';
-import { nearestNames } from '../discover/nearest.ts';
-import { takeRows } from '../discover/row-pass.ts';
 import { S3aError } from '../errors.ts';
+import { type CalibrationReport, calibration } from '../evaluate/calibration.ts';
 import { type ClusteringReport, evaluateClustering } from '../evaluate/clustering.ts';
-import { evaluate, type Report } from '../evaluate/evaluate.ts';
+import { type EvaluateOptions, evaluate, type Predictions, type Report } from '../evaluate/evaluate.ts';
+import { createSemanticScorer, type SemanticScorer } from '../evaluate/semantic.ts';
+import { openSentenceEncoder, SEMANTIC_MODEL } from '../evaluate/sentence-encoder.ts';
 import { readJson } from '../io/json.ts';
-import { readNpyFloat32 } from '../io/npy.ts';
 import { type Row, readTable } from '../io/table.ts';
 import { normalizeName } from '../vocab/vocabulary.ts';
 import { vocabularyOf } from './brought.ts';
+import { createRanker } from './evaluate-ranks.ts';
 import type { RunHooks } from './events.ts';
+import { UNKNOWN_LABEL } from './tables.ts';
 import { nameOfLabel, readTruth } from './truth.ts';
+
+export interface EvaluateRunOptions extends EvaluateOptions {
+  /** Adds the semantic score by this sentence-embedding model; true for all-mpnet-base-v2 from the hub. */
+  readonly semanticModel?: string | boolean;
+}
 
 export interface RunReport {
   folder: string;
@@ -26,39 +33,95 @@ export interface RunReport {
   outsideVocabulary: string[];
   /** The clusters of the first step, whatever they are called. */
   clusters: ClusteringReport;
-  /** zero_shot, the steps of the vote, structural, and after training student and teacher. */
+  /**
+   * zero_shot, the steps of the vote, structural, and after training student and teacher; `label` where the run's labels are
+   * none of these, since some are unknown.
+   */
   stages: Record<string, Report>;
+  /** Whether the confidences of the run's labels mean what they say, over the images that have a label. */
+  calibration?: CalibrationReport;
+  /** The model of the semantic scores. */
+  semanticModel?: string;
   /** Zero-shot with the true names only, where the vocabulary has them all: what naming could reach without training. */
   bound?: Report;
 }
 
 /** Columns of labels.parquet that are not the names given by a step. */
 const OTHER = new Set(['file_name', 'label', 'synset', 'confidence', 'margin', 'top_5', 'cluster']);
-/** Where the features lie that a step chose its names by. */
-const FEATURES: Readonly<Record<string, string>> = {
-  zero_shot: 'embeddings/images.npy',
-  student: 'embeddings/student.npy',
-  teacher: 'embeddings/teacher.npy',
-};
-const MOST_NAMES = 10;
-
 /**
  * Compares every step of a run with true labels.
  * @param labels a folder whose sub-folders are the classes, or a table with `file_name` and `label`
- * @throws S3aError RUN when there is no labelled run in the folder, LABELS when the labels are not those of its images
+ * @throws S3aError RUN when there is no labelled run in the folder, LABELS when the labels are not those of its images; with a
+ * semantic model as `openSentenceEncoder`
  */
-export async function evaluateRun(folder: string, labels: string, { signal }: RunHooks = {}): Promise<RunReport> {
-  const path = join(folder, 'labels.parquet');
+export async function evaluateRun(
+  folder: string,
+  labels: string,
+  { semanticModel, ...options }: EvaluateRunOptions = {},
+  hooks: RunHooks = {},
+): Promise<RunReport> {
+  const rows = await readLabels(folder);
+  const config = await readConfig(folder);
+  const vocabulary = await vocabularyOf(config);
+  const { kept, truth } = await keepLabelled(rows, labels, folder, nameOfLabel(vocabulary));
+  const known = new Set(vocabulary.names);
+  const classes = [...new Set(truth)].sort();
+  const outsideVocabulary = classes.filter(name => !known.has(name));
+  const spec = semanticModel === true ? SEMANTIC_MODEL : semanticModel || undefined;
+  const ranker = await createRanker(folder, kept, config);
+  return withScorer(spec, config, hooks, async scorer => {
+    const report = async (predictions: Predictions): Promise<Report> => {
+      hooks.signal?.throwIfAborted();
+      const semantic = await scorer?.scores(predictions.names, truth);
+      return evaluate({ ...predictions, semantic }, truth, options);
+    };
+    const stages: Record<string, Report> = {};
+    for (const stage of Object.keys(rows[0]).filter(name => !OTHER.has(name))) {
+      const names = kept.map(i => String(rows[i][stage] ?? ''));
+      stages[stage] = await report({ names, ranked: await ranker(stage, names) });
+    }
+    const last = Object.keys(stages).at(-1);
+    const final = kept.map(i => (rows[i].label === UNKNOWN_LABEL ? '' : String(rows[i].label ?? '')));
+    if (final.some((name, j) => name !== String(rows[kept[j]][last ?? ''] ?? ''))) {
+      stages.label = await report({ names: final });
+    }
+    const bound = outsideVocabulary.length > 0 ? undefined : await ranker('zero_shot', undefined, classes);
+    return {
+      folder,
+      images: kept.length,
+      unlabelled: rows.length - kept.length,
+      classes: classes.length,
+      outsideVocabulary,
+      clusters: evaluateClustering(clustersOf(rows, kept), truth),
+      stages,
+      ...calibrationOf(
+        final,
+        truth,
+        kept.map(i => rows[i].confidence),
+      ),
+      ...(spec && { semanticModel: spec }),
+      ...(bound && { bound: await report({ names: bound.map(([name]) => name), ranked: bound }) }),
+    };
+  });
+}
+
+async function readLabels(folder: string): Promise<Row[]> {
   if (!existsSync(join(folder, 'manifest.json'))) {
     throw new S3aError('RUN', `there is no run in ${folder}`, 'Make one with s3a fit or s3a discover.');
   }
-  if (!existsSync(path)) {
-    throw new S3aError('RUN', `the run in ${folder} has no labels yet`, 'Go on with it by s3a realign or s3a train.');
-  }
-  const config = await readConfig(folder);
-  const vocabulary = await vocabularyOf(config);
-  const [rows, truthOf] = [await readTable(path), await readTruth(labels)];
-  const nameOf = nameOfLabel(vocabulary);
+  const path = join(folder, 'labels.parquet');
+  if (existsSync(path)) return readTable(path);
+  throw new S3aError('RUN', `the run in ${folder} has no labels yet`, 'Go on with it by s3a realign or s3a train.');
+}
+
+/** The rows that have a true label, and these. */
+async function keepLabelled(
+  rows: readonly Row[],
+  labels: string,
+  folder: string,
+  nameOf: (label: string) => string,
+): Promise<{ kept: number[]; truth: string[] }> {
+  const truthOf = await readTruth(labels);
   const kept: number[] = [];
   const truth: string[] = [];
   for (const [i, row] of rows.entries()) {
@@ -67,69 +130,50 @@ export async function evaluateRun(folder: string, labels: string, { signal }: Ru
     kept.push(i);
     truth.push(nameOf(label));
   }
-  if (kept.length === 0) {
-    const [example] = rows;
-    throw new S3aError(
-      'LABELS',
-      `none of the ${rows.length} images of ${folder} has a label in ${labels}`,
-      `The file names must be those of the run, such as ${JSON.stringify(example?.file_name)}.`,
-    );
-  }
-  const known = new Map(vocabulary.names.map((name, i) => [name, i]));
-  const classes = [...new Set(truth)].sort();
-  const outsideVocabulary = classes.filter(name => !known.has(name));
-  const ranker = await createRanker(folder, kept, config);
-  const stages: Record<string, Report> = {};
-  for (const stage of Object.keys(rows[0]).filter(name => !OTHER.has(name))) {
-    signal?.throwIfAborted();
-    const names = kept.map(i => String(rows[i][stage] ?? ''));
-    const ranked = await ranker(stage, names);
-    stages[stage] = evaluate({ names, ranked }, truth);
-  }
-  const bound = outsideVocabulary.length > 0 ? undefined : await ranker('zero_shot', undefined, classes);
-  return {
-    folder,
-    images: kept.length,
-    unlabelled: rows.length - kept.length,
-    classes: classes.length,
-    outsideVocabulary,
-    clusters: evaluateClustering(clustersOf(rows, kept), truth),
-    stages,
-    ...(bound && { bound: evaluate({ names: bound.map(([name]) => name), ranked: bound }, truth) }),
-  };
+  if (kept.length > 0) return { kept, truth };
+  const [example] = rows;
+  throw new S3aError(
+    'LABELS',
+    `none of the ${rows.length} images of ${folder} has a label in ${labels}`,
+    `The file names must be those of the run, such as ${JSON.stringify(example?.file_name)}.`,
+  );
 }
 
-type Ranker = (
-  stage: string,
-  first: readonly string[] | undefined,
-  among?: readonly string[],
-) => Promise<string[][] | undefined>;
+/** Does the work with a scorer of names by a sentence model, which is opened and closed around it. */
+async function withScorer<T>(
+  spec: string | undefined,
+  { threads }: Config,
+  { onEvent, signal }: RunHooks,
+  work: (scorer: SemanticScorer | undefined) => Promise<T>,
+): Promise<T> {
+  if (spec === undefined) return work(undefined);
+  const encoder = await openSentenceEncoder(spec, {
+    threads,
+    signal,
+    onProgress: ({ file, done, total }) =>
+      onEvent?.({ type: 'progress', stage: 'download', done, total, unit: 'bytes', detail: { file } }),
+    onWarning: message => onEvent?.({ type: 'warning', message }),
+  });
+  try {
+    return await work(
+      createSemanticScorer(encoder, (done, total) => onEvent?.({ type: 'progress', stage: 'evaluate', done, total })),
+    );
+  } finally {
+    await encoder.dispose();
+  }
+}
 
-/** Each kept image's best names by the features of a step, among all names or some; undefined where there are none. */
-async function createRanker(folder: string, kept: readonly number[], { threads, device }: Config): Promise<Ranker> {
-  const [tablePath, namesPath] = [join(folder, 'embeddings/prototypes.npy'), join(folder, 'embeddings/names.json')];
-  if (!existsSync(tablePath) || !existsSync(namesPath)) return async () => undefined;
-  const { shape, data } = await readNpyFloat32(tablePath);
-  const [, width] = shape;
-  const all = (await readJson(namesPath)) as string[];
-  return async (stage, first, among = all) => {
-    const path = join(folder, FEATURES[stage] ?? 'none');
-    if (!existsSync(path)) return undefined;
-    const features = takeRows((await readNpyFloat32(path)).data, width, Int32Array.from(kept));
-    const rows =
-      among === all
-        ? data
-        : takeRows(
-            data,
-            width,
-            Int32Array.from(among, name => all.indexOf(name)),
-          );
-    const { top, indices } = await nearestNames(features, rows, { width, top: MOST_NAMES, threads, device });
-    const ranked = kept.map((_, i) => Array.from(indices.subarray(i * top, (i + 1) * top), column => among[column]));
-    // Features of another time than the labels say nothing about them.
-    if (first?.some((name, i) => normalizeName(name) !== ranked[i][0])) return undefined;
-    return ranked;
-  };
+/** Of the images with a name, where all of them have a confidence. */
+function calibrationOf(
+  names: readonly string[],
+  truth: readonly string[],
+  confidences: readonly unknown[],
+): { calibration?: CalibrationReport } {
+  const named = [...names.keys()].filter(i => names[i] !== '');
+  const sure = named.map(i => confidences[i]);
+  if (sure.length === 0 || !sure.every(share => typeof share === 'number')) return {};
+  const right = named.map(i => normalizeName(names[i]) === truth[i]);
+  return { calibration: calibration(sure, right) };
 }
 
 function clustersOf(rows: readonly Row[], kept: readonly number[]): Int32Array {

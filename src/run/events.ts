@@ -16,7 +16,7 @@ export const STAGES = [
 export type StageName = (typeof STAGES)[number];
 
 /** What can make progress: a stage, the download of a model, or a command that works on a run that is done. */
-export type Activity = StageName | 'download' | 'export';
+export type Activity = StageName | 'download' | 'export' | 'evaluate';
 
 /** A step of the method that can be run alone on a run folder. */
 export type StepName = 'embed' | 'cluster' | 'vote' | 'prompt' | 'realign';

@@ -1,11 +1,21 @@
 /** `s3a eval`: a run against known labels. */
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Interval } from '../../evaluate/bootstrap.ts';
 import type { Report } from '../../evaluate/evaluate.ts';
+import { SEMANTIC_MODEL } from '../../evaluate/sentence-encoder.ts';
 import { evaluateRun, type RunReport } from '../../run/evaluate-run.ts';
 import { addCommon, type CommonOptions, type Context, perform } from '../context.ts';
 import { count, counted, percent, table } from '../format.ts';
 
 const MOST_NAMES = 20;
+const SAMPLES = 1000;
+const MAX_SAMPLES = 1_000_000;
+
+interface EvalOptions extends CommonOptions {
+  labels: string;
+  semanticModel?: string | true;
+  bootstrap?: number;
+}
 
 export function evalCommand(context: Context): Command {
   const command = new Command('eval')
@@ -15,6 +25,20 @@ export function evalCommand(context: Context): Command {
       '--labels <dir|csv>',
       'A folder whose sub-folders are the classes, or a .csv, .jsonl or .parquet table with file_name and label',
     )
+    .addOption(
+      new Option(
+        '--semantic-model [name]',
+        `Score names by their meaning with a sentence-embedding model in ONNX: a folder or a name on the hub (default: ${SEMANTIC_MODEL})`,
+      ),
+    )
+    .addOption(
+      new Option(
+        '--bootstrap [n]',
+        `Show how sure the figures are: 95 % intervals from n resamples of the images (default: ${SAMPLES})`,
+      )
+        .preset(String(SAMPLES))
+        .argParser(samplesOf),
+    )
     .addHelpText(
       'after',
       `
@@ -22,39 +46,60 @@ Labels may be names or WordNet ids such as n02084071; case does not matter, and 
 
 Examples:
   s3a eval runs/photos --labels photos-by-class
-  s3a eval runs/photos --labels truth.csv --json`,
+  s3a eval runs/photos --labels truth.csv --json
+  s3a eval runs/photos --labels truth.csv --bootstrap --semantic-model`,
     );
-  return addCommon(command).action(async (run: string, options: CommonOptions & { labels: string }) => {
-    await perform(context, options, undefined, hooks => evaluateRun(run, options.labels, hooks), showReport);
+  return addCommon(command).action(async (run: string, options: EvalOptions) => {
+    const { labels, semanticModel, bootstrap: samples } = options;
+    const wanted = { semanticModel, ...(samples === undefined ? {} : { bootstrap: { samples } }) };
+    await perform(context, options, undefined, hooks => evaluateRun(run, labels, wanted, hooks), showReport);
   });
 }
 
-function showReport({ images, unlabelled, classes, clusters, stages, bound, outsideVocabulary }: RunReport): string {
+function samplesOf(text: string): number {
+  const samples = Number(text);
+  if (Number.isInteger(samples) && samples >= 2 && samples <= MAX_SAMPLES) return samples;
+  throw new InvalidArgumentError(`It must be a whole number from 2 to ${MAX_SAMPLES}.`);
+}
+
+function showReport(report: RunReport): string {
+  const { images, unlabelled, classes, clusters, stages, bound, outsideVocabulary, semanticModel } = report;
+  const scored = semanticModel !== undefined;
   const rows = [
-    ...(bound ? [['true names only', ...figures(bound)]] : []),
+    ...(bound ? [['true names only', ...figures(bound, scored)]] : []),
     ['clusters', '', '', '', '', percent(clusters.accuracy), percent(clusters.nmi), percent(clusters.ari), ''],
-    ...Object.entries(stages).map(([stage, report]) => [stage.replaceAll('_', ' '), ...figures(report)]),
+    ...Object.entries(stages).map(([stage, step]) => [stage.replaceAll('_', ' '), ...figures(step, scored)]),
   ];
+  const head = ['step', 'top-1', 'top-3', 'top-5', 'top-10', 'cluster acc', 'NMI', 'ARI', 'names found'];
   const last = Object.values(stages).at(-1);
   return [
-    table(['step', 'top-1', 'top-3', 'top-5', 'top-10', 'cluster acc', 'NMI', 'ARI', 'names found'], rows),
+    table(scored ? [...head, 'semantic'] : head, rows),
     `\n${counted(images, 'image')} of ${counted(classes, 'class', 'classes')}`,
     unlabelled > 0 ? `; ${count(unlabelled)} without a label left out` : '',
+    last && last.named < images ? `; ${count(images - last.named)} without a name, never right` : '',
     '\n',
+    last?.intervals ? '± is half of the 95 % interval over images like these, not over seeds\n' : '',
+    report.calibration ? `Expected calibration error of the labels: ${percent(report.calibration.ece)}\n` : '',
+    scored ? `semantic: mean cosine of given and true names by ${semanticModel}\n` : '',
     names('Not in the vocabulary', outsideVocabulary),
     names('Missed by the last step', last?.names.missing ?? []),
     names('Given, but no true name', last?.names.extra ?? []),
   ].join('');
 }
 
-function figures({ accuracy, clustering, names: { found, missing } }: Report): string[] {
+function figures({ accuracy, clustering, names, semantic, intervals }: Report, scored: boolean): string[] {
   return [
-    ...[1, 3, 5, 10].map(k => percent(accuracy[k])),
-    percent(clustering.accuracy),
+    ...[1, 3, 5, 10].map(k => percent(accuracy[k]) + half(intervals?.accuracy[k])),
+    percent(clustering.accuracy) + half(intervals?.clustering),
     percent(clustering.nmi),
     percent(clustering.ari),
-    `${found.length}/${found.length + missing.length}`,
+    `${names.found.length}/${names.found.length + names.missing.length}`,
+    ...(scored ? [percent(semantic) + half(intervals?.semantic)] : []),
   ];
+}
+
+function half(interval: Interval | undefined): string {
+  return interval ? ` ± ${percent((interval.high - interval.low) / 2)}` : '';
 }
 
 function names(what: string, list: readonly string[]): string {
