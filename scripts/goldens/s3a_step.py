@@ -24,13 +24,13 @@ def layer_of(name, blocks):
 
 def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer: None):
     """As many steps as `data` has views; the student's and the teacher's weights, what each step reports, and how near a
-    decision (mask or label) came to falling otherwise."""
+    decision (mask or label) came to falling otherwise. Parameters that need no gradient stay, and are not in the result."""
     student = copy.deepcopy(student).to(dtype)
     teacher = copy.deepcopy(student)
     head = data["head"].to(dtype)
     weak, strong = ((data[v].to(dtype) - 128) / 64 for v in ("weak", "strong"))
     groups = [{"params": [p], "weight_decay": 0.05 if p.ndim > 1 else 0.0, "scale": 0.65 ** (blocks + 1 - layer_of(n, blocks))}
-              for n, p in student.named_parameters()]
+              for n, p in student.named_parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8)
     reports, margin = [], math.inf
     logits_of = lambda tower, x: s["logitScale"] * F.normalize(tower(x), dim=-1) @ head.T
@@ -59,10 +59,12 @@ def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer
         optimizer.step()
         with torch.no_grad():
             for t, p in zip(teacher.parameters(), student.parameters()):
+                if not p.requires_grad:
+                    continue
                 t.mul_(decay).add_(p, alpha=1 - decay)
         after_step(i, student, optimizer)
         agreement = (guess[known] == labels[known]).double().mean().item() if known.any() else 0.0
         reports.append({"loss": loss.item(), "instanceLoss": instance.item(), "structuralLoss": structural.item(),
                         "maskShare": mask.double().mean().item(), "agreement": agreement, "gradientNorm": norm.item()})
-    weights = {role: {saved_name(n): p.detach() for n, p in m.named_parameters()} for role, m in (("student", student), ("teacher", teacher))}
+    weights = {role: {saved_name(n): p.detach() for n, p in m.named_parameters() if p.requires_grad} for role, m in (("student", student), ("teacher", teacher))}
     return weights, reports, margin

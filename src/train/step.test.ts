@@ -1,78 +1,12 @@
 /** The step's graph against the same steps in PyTorch; accumulation against the whole batch. */
 import { describe, expect, test } from 'vitest';
+import { feedsOf, one, type TrainFacts, trainGolden } from '../../test/train-golden.ts';
 import { type ClipConfig, parseClipConfig } from '../clip/towers/config.ts';
 import { visionTower } from '../clip/towers/vision.ts';
 import { compile, input, program, state, type TensorData } from '../engine/index.ts';
-import { readJson } from '../io/json.ts';
-import { openSafetensors } from '../io/safetensors.ts';
-import { cosineRate, emaDecay } from './schedule.ts';
 import { layerScale, stepProgram, trainedShapes } from './step.ts';
 
-const folder = new URL('../../test/goldens/train/', import.meta.url).pathname;
-
-interface Facts {
-  vision_config: object;
-  projection_dim: number;
-  settings: {
-    peak: number;
-    floor: number;
-    emaStart: number;
-    emaEnd: number;
-    emaSteps: number;
-    instanceWeight: number;
-    structuralWeight: number;
-    logitScale: number;
-    thresholds: number[];
-    clip: number | null;
-  };
-  steps: number;
-  batch: number;
-  names: number;
-  reports: Record<string, number>[];
-  rounding: Record<string, number>;
-}
-
-async function golden(name: string) {
-  const facts = (await readJson(`${folder}${name}.json`)) as Facts;
-  const file = await openSafetensors(`${folder}${name}.safetensors`);
-  const tensors = new Map<string, TensorData>();
-  for (const key of file.names) tensors.set(key, (await file.read(key)) as TensorData);
-  await file.close();
-  const { vision_config, projection_dim } = facts;
-  const family = name === 'siglip' ? { model_type: name, text_config: { projection_size: projection_dim } } : {};
-  const config = parseClipConfig({ ...family, projection_dim, vision_config });
-  const start = Object.fromEntries(
-    [...tensors]
-      .filter(([key]) => key.startsWith('start.'))
-      .flatMap(([key, data]) => ['student', 'teacher'].map(role => [key.replace('start', role), data])),
-  );
-  return { facts, tensors, config, start: { head: tensors.get('head')!, ...start } };
-}
-
-/** Row `i` of the golden's first axis, for the pixels from eight bits. */
-function at(tensors: Map<string, TensorData>, name: string, i: number, steps: number): Float32Array | Int32Array {
-  const data = tensors.get(name)!;
-  const length = data.length / steps;
-  const part = data.slice(i * length, (i + 1) * length);
-  return part instanceof Uint8Array ? Float32Array.from(part, v => (v - 128) / 64) : (part as Float32Array);
-}
-
-const one = (value: number): Float32Array => Float32Array.of(value);
-
-function feedsOf({ facts, tensors }: { facts: Facts; tensors: Map<string, TensorData> }, i: number) {
-  const { settings: s, steps } = facts;
-  return {
-    ...Object.fromEntries(['weak', 'strong', 'structural', 'present'].map(name => [name, at(tensors, name, i, steps)])),
-    learningRate: one(cosineRate(i, steps, s.peak, s.floor)),
-    step: one(i + 1),
-    emaDecay: one(emaDecay(i, s.emaStart, s.emaEnd, s.emaSteps)),
-    threshold: one(s.thresholds[i]),
-    instanceWeight: one(s.instanceWeight),
-    structuralWeight: one(s.structuralWeight),
-  };
-}
-
-const optionsOf = (facts: Facts, config: ClipConfig) => ({
+const optionsOf = (facts: TrainFacts, config: ClipConfig) => ({
   config,
   batch: facts.batch,
   names: facts.names,
@@ -82,7 +16,7 @@ const optionsOf = (facts: Facts, config: ClipConfig) => ({
 
 describe.each(['vit', 'resnet', 'siglip'])('ten steps of a %s equal PyTorch', name => {
   test('losses, masks, agreement, gradient norms, student and teacher', async () => {
-    const record = await golden(name);
+    const record = await trainGolden(name);
     const { facts, tensors, config, start } = record;
     const session = await compile(stepProgram(optionsOf(facts, config)), { threads: 1 });
     try {
@@ -109,7 +43,7 @@ describe.each(['vit', 'resnet', 'siglip'])('ten steps of a %s equal PyTorch', na
 });
 
 test('the golden weights are far enough from their start to tell', async () => {
-  const { tensors } = await golden('vit');
+  const { tensors } = await trainGolden('vit');
   const key = 'vision_model.encoder.layers.1.mlp.fc1.weight';
   const start = tensors.get(`start.${key}`) as Float32Array;
   for (const role of ['student', 'teacher']) {
@@ -121,9 +55,9 @@ test('the golden weights are far enough from their start to tell', async () => {
 describe('images without a structural label', () => {
   /** Structural loss and the whole loss of the first step, and the cross-entropy of each image worked out from its embedding. */
   async function lossesOf(structural: number[], instanceWeight: number) {
-    const record = await golden('vit');
+    const record = await trainGolden('vit');
     const { facts, config, start, tensors } = record;
-    const feeds = {
+    const feeds: Record<string, TensorData> = {
       ...feedsOf(record, 0),
       structural: Int32Array.from(structural),
       instanceWeight: one(instanceWeight),
@@ -181,7 +115,7 @@ describe('images without a structural label', () => {
 });
 
 test('two halves of a batch, accumulated, are the whole batch where both halves cover as many images', async () => {
-  const record = await golden('vit');
+  const record = await trainGolden('vit');
   const { facts, config, start } = record;
   const whole: Record<string, TensorData> = {
     ...feedsOf(record, 0),

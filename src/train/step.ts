@@ -1,7 +1,6 @@
 /** One step of self-training as one graph: both towers, both losses, AdamW and the teacher's average (METHOD §3). */
 import type { ClipConfig } from '../clip/towers/config.ts';
 import { layerCount, layerId } from '../clip/towers/initialise.ts';
-import { visionParameters, visionTower } from '../clip/towers/vision.ts';
 import {
   accumulate,
   adamW,
@@ -19,7 +18,6 @@ import {
   greater,
   greaterOrEqual,
   input,
-  l2Normalize,
   log,
   maskedMean,
   maximum,
@@ -37,6 +35,9 @@ import {
   topK,
   where,
 } from '../engine/index.ts';
+import { keptTokens } from './patch-dropout.ts';
+import { tunedTower } from './tower.ts';
+import { type TunePlan, tunePlan } from './tune.ts';
 
 export interface StepOptions {
   config: ClipConfig;
@@ -54,17 +55,21 @@ export interface StepOptions {
   clip?: number;
   /** Runs that make a step, their gradients averaged; default 1. */
   accumulate?: number;
+  /** What is trained; default the whole image tower. */
+  plan?: TunePlan;
 }
 
 /**
  * The graph of a step.
  *
- * Inputs: `weak` and `strong` [B, 3, S, S]; int32 `structural` [B], −1 where it is not known; `present` [B], 0 for a row
+ * Inputs: `weak` and `strong` [B, 3, S, S], or with kept activations `weak.0`, … and `strong.0`, …; with patch dropout int32
+ * `tokens` [B·K], the tokens that the student sees; int32 `structural` [B], −1 where it is not known; `present` [B], 0 for a row
  * that holds no image, else 1; the scalars `learningRate`, `step` (1 at the first), `emaDecay`, `threshold`,
  * `instanceWeight`, `structuralWeight`; with `accumulate` above 1 also `keep` (0 in the first run of a step, else 1) and
  * `apply` (1 in the last, else 0).
  *
- * State: `student.*`, `teacher.*`, `adamw.m.student.*`, `adamw.v.student.*`, and `head` [V, D], the unit prototypes.
+ * State: `student.*`, `teacher.*`, `adamw.m.student.*` and `adamw.v.student.*` of what is trained, `frozen.*` of what is not,
+ * and `head` [V, D], the unit prototypes.
  *
  * Outputs: `loss`, `instanceLoss`, `structuralLoss`, `maskShare`, `agreement` (share of the images with a structural label that
  * the teacher gives the same name) and `gradientNorm`, before the clip. With `accumulate` the terms are means over the
@@ -72,22 +77,19 @@ export interface StepOptions {
  */
 export function stepProgram(options: StepOptions): Program {
   const { config, batch, names, logitScale, clip, accumulate: runs = 1 } = options;
-  const size = config.vision_config.image_size;
-  const parameters = visionParameters(config);
-  const copy = (role: string): Tensors =>
-    Object.fromEntries(parameters.map(({ name, shape }) => [`${role}.${name}`, state(`${role}.${name}`, shape)]));
-  const [student, teacher] = [copy('student'), copy('teacher')];
+  const plan = options.plan ?? tunePlan(config);
+  const tower = tunedTower(config, plan, batch);
+  const [student, teacher] = [tower.trained('student'), tower.trained('teacher')];
   const number = (name: string): Tensor => input(name, 'float32', []);
-  const pixels = (name: string): Tensor => input(name, 'float32', [batch, 3, size, size]);
   const structural = input('structural', 'int32', [batch]);
   const present = input('present', 'float32', [batch]);
   const head = state('head', [names, config.projection_dim]);
 
-  const embed = (role: string, weights: Tensors, view: Tensor): Tensor =>
-    l2Normalize(visionTower(config, name => weights[`${role}.${name}`], view)); // [B, D]
-  const seen = pseudoLabels(embed('teacher', teacher, pixels('weak')), head, logitScale);
+  const seen = pseudoLabels(tower.embed('teacher', 'weak'), head, logitScale);
   const mask = mul(cast(greater(seen.confidence, number('threshold')), 'float32'), present);
-  const z = embed('student', student, pixels('strong'));
+  const tokens =
+    plan.patchDropout > 0 ? input('tokens', 'int32', [batch * keptTokens(config, plan.patchDropout)]) : undefined;
+  const z = tower.embed('student', 'strong', tokens);
   const known = mul(cast(greaterOrEqual(structural, 0), 'float32'), present);
   const labels = maximum(structural, 0);
   const { normaliser, logitOf } = labelLogits(z, head, logitScale);
@@ -114,12 +116,10 @@ export function stepProgram(options: StepOptions): Program {
   });
 }
 
-/** Shapes of everything that training changes, by state name; `head` is not among it. */
-export function trainedShapes(config: ClipConfig): Record<string, Shape> {
+/** Shapes of everything that training changes, by state name; `head` and `frozen.*` are not among it. */
+export function trainedShapes(config: ClipConfig, plan = tunePlan(config)): Record<string, Shape> {
   const roles = ['student', 'teacher', 'adamw.m.student', 'adamw.v.student'];
-  return Object.fromEntries(
-    visionParameters(config).flatMap(({ name, shape }) => roles.map(role => [`${role}.${name}`, shape])),
-  );
+  return Object.fromEntries(plan.trained.flatMap(({ name, shape }) => roles.map(role => [`${role}.${name}`, shape])));
 }
 
 /** Factor of the learning rate of an image-tower weight: decay^(L + 1 − id) (METHOD §3). */

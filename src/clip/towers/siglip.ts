@@ -18,10 +18,17 @@ import { encoder, mlp, norm } from './transformer.ts';
 /**
  * Image embeddings, not normalised (transformers' SiglipModel `get_image_features`).
  * @param pixels [B, 3, S, S]
+ * @param choose which of the tokens [B, T, W] enter the first block; default all
  * @returns [B, W]
  */
-export function siglipVisionTower(config: SiglipVisionConfig, params: Parameters, pixels: Tensor): Tensor {
-  const hidden = encoder(config, params, 'vision_model', siglipPatches(config, params, pixels)); // [B, T, W]
+export function siglipVisionTower(
+  config: SiglipVisionConfig,
+  params: Parameters,
+  pixels: Tensor,
+  choose = (tokens: Tensor): Tensor => tokens,
+): Tensor {
+  const tokens = choose(siglipPatches(config, params, pixels));
+  const hidden = encoder(config, params, 'vision_model', tokens); // [B, T, W]
   return poolingHead(config, params, norm(config, params, 'vision_model.post_layernorm', hidden));
 }
 
@@ -82,9 +89,10 @@ function poolingHead(config: SiglipVisionConfig, params: Parameters, x: Tensor):
 export function siglipTextTower(config: SiglipConfig, params: Parameters, ids: Tensor): Tensor {
   const { text_config: text, projection_dim: dimension } = config;
   const [batch, tokens] = ids.shape;
-  const hidden = encoder(text, params, 'text_model', siglipTokens(text, params, ids));
-  const last = reshape(slice(hidden, 1, tokens - 1), [batch, text.hidden_size]);
-  // The norm works row by row, so it is taken of the last position alone.
+  // Of the last block nothing but the last position is wanted, and the norm works row by row.
+  const end = { rows: (hidden: Tensor) => slice(hidden, 1, tokens - 1) };
+  const hidden = encoder(text, params, 'text_model', siglipTokens(text, params, ids), undefined, end);
+  const last = reshape(hidden, [batch, text.hidden_size]);
   const normed = norm(text, params, 'text_model.final_layer_norm', last);
   const weight = params('text_model.head.weight', [dimension, text.hidden_size]);
   return linear(normed, weight, params('text_model.head.bias', [dimension]));

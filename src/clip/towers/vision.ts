@@ -9,18 +9,26 @@ import { encoder, norm } from './transformer.ts';
 /**
  * Image embeddings after the projection, not normalised (transformers' `get_image_features`).
  * @param pixels [B, 3, S, S], normalised by the preprocessor's mean and deviation
+ * @param choose which of the tokens [B, T, W] enter the first block of a transformer; default all
  * @returns [B, D]
  */
-export function visionTower(config: ClipConfig, params: Parameters, pixels: Tensor): Tensor {
+export function visionTower(
+  config: ClipConfig,
+  params: Parameters,
+  pixels: Tensor,
+  choose = (tokens: Tensor): Tensor => tokens,
+): Tensor {
   const { vision_config: vision, projection_dim: dimension } = config;
   if (vision.model_type === 's3a_resnet') {
     return resnetTower(vision, dimension, params, pixels, 'folded').embedding;
   }
-  if (vision.model_type === 'siglip_vision_model') return siglipVisionTower(vision, params, pixels);
+  if (vision.model_type === 'siglip_vision_model') return siglipVisionTower(vision, params, pixels, choose);
   const batch = pixels.shape[0];
-  const hidden = encoder(vision, params, 'vision_model', visionEmbeddings(vision, params, pixels)); // [B, T, W]
-  // The norm works row by row, so it is taken of the class token alone.
-  const pooled = reshape(slice(hidden, 1, 0, 1), [batch, vision.hidden_size]);
+  const tokens = choose(visionEmbeddings(vision, params, pixels));
+  // Of the last block nothing but the class token is wanted, and the norm works row by row.
+  const classToken = { rows: (hidden: Tensor) => slice(hidden, 1, 0, 1) };
+  const hidden = encoder(vision, params, 'vision_model', tokens, undefined, classToken); // [B, 1, W]
+  const pooled = reshape(hidden, [batch, vision.hidden_size]);
   const normed = norm(vision, params, 'vision_model.post_layernorm', pooled);
   return linear(normed, params('visual_projection.weight', [dimension, vision.hidden_size]));
 }

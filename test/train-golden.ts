@@ -1,0 +1,77 @@
+/** Records of training steps in PyTorch, and what a graph of ours is fed to repeat them. */
+import { parseClipConfig } from '../src/clip/towers/config.ts';
+import type { TensorData } from '../src/engine/index.ts';
+import { readJson } from '../src/io/json.ts';
+import { openSafetensors } from '../src/io/safetensors.ts';
+import { cosineRate, emaDecay } from '../src/train/schedule.ts';
+import type { TuneSettings } from '../src/train/tune.ts';
+
+const folder = new URL('./goldens/train/', import.meta.url).pathname;
+
+export interface TrainFacts {
+  vision_config: object;
+  projection_dim: number;
+  settings: {
+    peak: number;
+    floor: number;
+    emaStart: number;
+    emaEnd: number;
+    emaSteps: number;
+    instanceWeight: number;
+    structuralWeight: number;
+    logitScale: number;
+    thresholds: number[];
+    clip: number | null;
+  };
+  steps: number;
+  batch: number;
+  names: number;
+  reports: Record<string, number>[];
+  rounding: Record<string, number>;
+  tune?: TuneSettings;
+}
+
+/** A record of scripts/goldens/train_*.py: its facts and tensors, the tower, and the states that a step begins with. */
+export async function trainGolden(name: string) {
+  const facts = (await readJson(`${folder}${name}.json`)) as TrainFacts;
+  const file = await openSafetensors(`${folder}${name}.safetensors`);
+  const tensors = new Map<string, TensorData>();
+  for (const key of file.names) tensors.set(key, (await file.read(key)) as TensorData);
+  await file.close();
+  const { vision_config, projection_dim } = facts;
+  const family = name === 'siglip' ? { model_type: name, text_config: { projection_size: projection_dim } } : {};
+  const config = parseClipConfig({ ...family, projection_dim, vision_config });
+  const start = Object.fromEntries(
+    [...tensors]
+      .filter(([key]) => key.startsWith('start.'))
+      .flatMap(([key, data]) => ['student', 'teacher'].map(role => [key.replace('start', role), data])),
+  );
+  return { facts, tensors, config, start: { head: tensors.get('head')!, ...start } };
+}
+
+/** Row `i` of the golden's first axis, for the pixels from eight bits. */
+function at(tensors: Map<string, TensorData>, name: string, i: number, steps: number): Float32Array | Int32Array {
+  const data = tensors.get(name)!;
+  const length = data.length / steps;
+  const part = data.slice(i * length, (i + 1) * length);
+  return part instanceof Uint8Array ? Float32Array.from(part, v => (v - 128) / 64) : (part as Float32Array);
+}
+
+export const one = (value: number): Float32Array => Float32Array.of(value);
+
+/** What the graph of a step is fed at step `i` of a record. */
+export function feedsOf(
+  { facts, tensors }: { facts: TrainFacts; tensors: Map<string, TensorData> },
+  i: number,
+): Record<string, TensorData> {
+  const { settings: s, steps } = facts;
+  return {
+    ...Object.fromEntries(['weak', 'strong', 'structural', 'present'].map(name => [name, at(tensors, name, i, steps)])),
+    learningRate: one(cosineRate(i, steps, s.peak, s.floor)),
+    step: one(i + 1),
+    emaDecay: one(emaDecay(i, s.emaStart, s.emaEnd, s.emaSteps)),
+    threshold: one(s.thresholds[i]),
+    instanceWeight: one(s.instanceWeight),
+    structuralWeight: one(s.structuralWeight),
+  };
+}
