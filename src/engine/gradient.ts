@@ -1,6 +1,6 @@
 /** Reverse-mode differentiation: a walk that appends gradient nodes and knows no operator. */
 import { S3aError } from '../errors.ts';
-import { type OperatorName, sortNodes, type Tensor } from './graph.ts';
+import { type OperatorName, sortNodes, type Tensor, within } from './graph.ts';
 import { add } from './ops/elementwise.ts';
 import { full } from './ops/reduce.ts';
 import { rules } from './rules/index.ts';
@@ -12,6 +12,10 @@ import { showShape, sizeOf } from './shape.ts';
  * @throws S3aError GRADIENT when the loss is not a scalar or does not depend on one of the tensors.
  */
 export function gradient(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
+  return within('backward', () => walk(loss, wrt));
+}
+
+function walk(loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
   if (sizeOf(loss.shape) !== 1) {
     throw new S3aError('GRADIENT', `the gradient of a tensor of shape ${showShape(loss.shape)}: a scalar is needed`);
   }

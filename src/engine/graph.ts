@@ -95,6 +95,8 @@ export interface Node<O extends OperatorName = OperatorName> {
   readonly inputs: readonly Tensor[];
   readonly attributes: Operators[O];
   readonly outputs: readonly Tensor[];
+  /** The names of the `within` calls around the trace, outermost first, joined by slashes. */
+  readonly place: string;
 }
 
 type Source =
@@ -138,6 +140,24 @@ export function scalar(value: number, dtype: DType = 'float32'): Tensor {
   throw new S3aError('DTYPE', `a ${dtype} scalar constant is not supported`);
 }
 
+let place = '';
+
+/**
+ * Traces under a name, which profiles group nodes by; names nest. What `gradient` and the optimizers append has the names
+ * `backward` and `update`.
+ * @example
+ * const z = within('teacher', () => visionTower(config, weights, pixels));
+ */
+export function within<T>(name: string, trace: () => T): T {
+  const outer = place;
+  place = outer === '' ? name : `${outer}/${name}`;
+  try {
+    return trace();
+  } finally {
+    place = outer;
+  }
+}
+
 /** Appends a node and returns its outputs. Operators' constructors call this after checking shapes. */
 export function apply<O extends OperatorName>(
   operator: O,
@@ -146,7 +166,7 @@ export function apply<O extends OperatorName>(
   outputs: readonly { dtype: DType; shape: Shape }[],
 ): Tensor[] {
   const made: Tensor[] = [];
-  const node: Node<O> = { operator, inputs, attributes, outputs: made };
+  const node: Node<O> = { operator, inputs, attributes, outputs: made, place };
   outputs.forEach(({ dtype, shape }, index) => {
     made.push({ dtype, shape, source: { kind: 'node', node: node as unknown as Node, index } });
   });

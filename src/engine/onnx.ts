@@ -9,6 +9,7 @@ import {
   modelProto,
   type NodeFields,
   nodeProto,
+  sequenceInfoProto,
   tensorProto,
   valueInfoProto,
 } from './proto.ts';
@@ -33,6 +34,10 @@ export interface OnnxOptions {
   readonly free?: readonly FreeExtent[];
   /** Only operators of ONNX's own domain, for runtimes that lack ONNX Runtime's. */
   readonly standard?: boolean;
+  /** Nodes have names that begin with their place (`within`), for profiles. */
+  readonly named?: boolean;
+  /** Name of one more output, before all others, which is an empty sequence (session-worker.ts says what for). */
+  readonly sequence?: string;
 }
 
 /** An input or output of an ONNX graph. */
@@ -62,20 +67,27 @@ export interface OnnxGraph {
  * The ONNX model (opset 20, some com.microsoft operators) that computes a program.
  * @throws S3aError GRAPH when a free extent is that of no input
  */
-export function toOnnx(program: Program, options?: OnnxOptions): Uint8Array {
+export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array {
   const { nodes, constants, inputs, outputs } = onnxGraph(program, options);
+  const { sequence } = options;
   const value = ({ name, type, dimensions }: OnnxValue) => valueInfoProto(name, type, dimensions);
   return modelProto({
-    nodes: nodes.map(nodeProto),
+    nodes: [
+      ...(sequence === undefined ? [] : [nodeProto({ type: 'SequenceEmpty', inputs: [], outputs: [sequence] })]),
+      ...nodes.map(nodeProto),
+    ],
     initializers: constants.map(({ name, type, shape, data }) => tensorProto(name, type, shape, bytesOf(data))),
     inputs: inputs.map(value),
-    outputs: outputs.map(value),
+    outputs: [...(sequence === undefined ? [] : [sequenceInfoProto(sequence, 'float32')]), ...outputs.map(value)],
   });
 }
 
 /** The same as a graph; throws as `toOnnx`. */
-export function onnxGraph(program: Program, { free = [], standard = false }: OnnxOptions = {}): OnnxGraph {
-  const writer = new Writer(program, free, standard);
+export function onnxGraph(
+  program: Program,
+  { free = [], standard = false, named = false }: OnnxOptions = {},
+): OnnxGraph {
+  const writer = new Writer(program, free, standard, named);
   const describe = (name: string, { dtype, shape }: Tensor): OnnxValue => ({
     name,
     type: dtype,
@@ -110,12 +122,16 @@ class Writer {
   readonly #free: readonly FreeExtent[];
   /** Whether only ONNX's own operators may be used. */
   readonly standard: boolean;
+  readonly #named: boolean;
+  /** Of the node that is being written. */
+  #place = '';
   #counter = 0;
 
-  constructor(program: Program, free: readonly FreeExtent[], standard: boolean) {
+  constructor(program: Program, free: readonly FreeExtent[], standard: boolean, named: boolean) {
     this.#program = program;
     this.#free = free;
     this.standard = standard;
+    this.#named = named;
   }
 
   /** Whether all extents are as traced. */
@@ -229,10 +245,12 @@ class Writer {
     attributes: Record<string, AttributeValue> = {},
     domain?: string,
   ): void {
-    this.nodes.push({ type, domain, inputs, outputs, attributes });
+    const name = this.#named ? `${this.#place}/${type}/${this.nodes.length}` : undefined;
+    this.nodes.push({ type, name, domain, inputs, outputs, attributes });
   }
 
   node(node: Node): void {
+    this.#place = node.place;
     const inputs = node.inputs.map(x => this.name(x));
     const outputs = node.outputs.map(y => this.name(y));
     const spelling = (spellings as Partial<Record<OperatorName, Spelling<OperatorName>>>)[node.operator];

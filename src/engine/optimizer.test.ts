@@ -53,6 +53,40 @@ describe('AdamW', () => {
     expect(end.slow as Float32Array).toBeAllclose(reference(start, steps, 0.0025, 0.1), near);
   });
 
+  it('small vectors of one kind, which are updated as one, and a large one move as each alone', async () => {
+    const weights = { a: e.state('a', [3]), b: e.state('b', [5]), large: e.state('large', [20000]) };
+    const inputs = Object.fromEntries(
+      Object.entries(weights).map(([name, w]) => [name, e.input(`g.${name}`, 'float32', w.shape)]),
+    );
+    const graph = e.program(e.adamW(weights, inputs, scalarInput('rate'), scalarInput('step')));
+    expect(graph.nodes.filter(node => node.operator === 'Sqrt' && node.outputs[0].shape.length > 0)).toHaveLength(2);
+    const session = await e.compile(graph, { threads: 1 });
+    const gradientOf = (size: number, step: number) =>
+      Array.from({ length: size }, (_, i) => Math.sin(i * step + size));
+    for (let step = 1; step <= 3; step++) {
+      const fed = Object.entries(weights).map(
+        ([name, { shape }]) => [`g.${name}`, gradientOf(shape[0], step)] as const,
+      );
+      await session.run({
+        ...Object.fromEntries(fed.map(([name, g]) => [name, Float32Array.from(g)])),
+        rate: Float32Array.of(0.01),
+        step: Float32Array.of(step),
+      });
+    }
+    const end = await session.getState(Object.keys(weights));
+    await session.dispose();
+    for (const [name, { shape }] of Object.entries(weights)) {
+      const start = Array.from({ length: shape[0] }, () => 0);
+      const expected = reference(
+        start,
+        [1, 2, 3].map(step => gradientOf(shape[0], step)),
+        0.01,
+        0,
+      );
+      expect(end[name] as Float32Array, name).toBeAllclose(expected, { rtol: 1e-5, atol: 1e-7 });
+    }
+  });
+
   it('corrects its bias precisely at step 1, where 1 − 0.999 has few digits in float32', async () => {
     const w = e.state('w', [1]);
     const updated = e.adamW({ w }, { w: e.input('g', 'float32', [1]) }, scalarInput('rate'), scalarInput('step'));

@@ -1,7 +1,9 @@
 /** Optimizers as graph fragments: AdamW, exponential moving average, gradient clipping and accumulation. */
-import { state, type Tensor } from './graph.ts';
+import { state, type Tensor, within } from './graph.ts';
 import { add, cast, div, exp, maximum, mul, sqrt, sub } from './ops/elementwise.ts';
+import { concat, reshape, split } from './ops/layout.ts';
 import { sum } from './ops/reduce.ts';
+import { sizeOf } from './shape.ts';
 
 /** Tensors by parameter name. */
 export type Tensors = Record<string, Tensor>;
@@ -23,7 +25,7 @@ export interface AdamWOptions {
 }
 
 /**
- * AdamW with decoupled decay (Loshchilov & Hutter 2019), in the order of operations of torch.optim.AdamW.
+ * AdamW with decoupled decay (Loshchilov & Hutter 2019), as torch.optim.AdamW computes it.
  * @param parameters state tensors
  * @param gradients of the same shapes
  * @param learningRate float32 scalar, a runtime input
@@ -37,29 +39,38 @@ export function adamW(
   step: Tensor,
   options: AdamWOptions = {},
 ): Tensors {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.05, prefix = 'adamw' } = options;
-  const decays = options.decays ?? ((_, parameter) => parameter.shape.length > 1);
-  // 1 − βᵗ loses its digits in float32 when β is near 1, so the two scalars are computed in float64, as PyTorch does.
-  const correction = (beta: number): Tensor => sub(1, exp(mul(cast(step, 'float64'), Math.log(beta))));
-  const firstCorrection = correction(beta1);
-  const secondRoot = cast(sqrt(correction(beta2)), 'float32');
-  const out: Tensors = {};
-  for (const [name, parameter] of Object.entries(parameters)) {
-    const scale = options.scale?.(name) ?? 1;
-    const rate = scale === 1 ? learningRate : mul(learningRate, scale);
-    const stepSize = cast(div(cast(rate, 'float64'), firstCorrection), 'float32');
-    const g = gradients[name];
-    const m = state(`${prefix}.m.${name}`, parameter.shape);
-    const v = state(`${prefix}.v.${name}`, parameter.shape);
-    const nextM = add(m, mul(sub(g, m), 1 - beta1));
-    const nextV = add(mul(v, beta2), mul(mul(g, g), 1 - beta2));
-    const decayed = decays(name, parameter) ? mul(parameter, sub(1, mul(rate, weightDecay))) : parameter;
-    const denominator = add(div(sqrt(nextV), secondRoot), epsilon);
-    out[name] = sub(decayed, mul(div(nextM, denominator), stepSize));
-    out[`${prefix}.m.${name}`] = nextM;
-    out[`${prefix}.v.${name}`] = nextV;
-  }
-  return out;
+  return within('update', () => {
+    const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.05, prefix = 'adamw' } = options;
+    const decays = options.decays ?? ((_, parameter) => parameter.shape.length > 1);
+    const kind = (name: string): Kind => ({
+      scale: options.scale?.(name) ?? 1,
+      decays: decays(name, parameters[name]),
+    });
+    // 1 − βᵗ loses its digits in float32 when β is near 1, so the scalars are computed in float64, as PyTorch does.
+    const correction = (beta: number): Tensor => sub(1, exp(mul(cast(step, 'float64'), Math.log(beta))));
+    const firstCorrection = correction(beta1);
+    const secondRoot = sqrt(correction(beta2));
+    const out: Tensors = {};
+    for (const { names, of, split } of grouped(parameters, kind)) {
+      const { scale, decays: decaying } = kind(names[0]);
+      const rate = scale === 1 ? learningRate : mul(learningRate, scale);
+      const moments = (which: string): Tensors =>
+        Object.fromEntries(names.map(name => [name, state(`${prefix}.${which}.${name}`, parameters[name].shape)]));
+      const [w, g, m, v] = [of(parameters), of(gradients), of(moments('m')), of(moments('v'))];
+      const nextM = add(m, mul(sub(g, m), 1 - beta1));
+      const nextV = add(mul(v, beta2), mul(mul(g, g), 1 - beta2));
+      const decayed = decaying ? mul(w, sub(1, mul(rate, weightDecay))) : w;
+      // PyTorch divides the root of the second moment by its correction; here both the epsilon and the step are multiplied
+      // by it, which is the same quotient and one pass less over the weights.
+      const stepSize = cast(mul(div(cast(rate, 'float64'), firstCorrection), secondRoot), 'float32');
+      const denominator = add(sqrt(nextV), cast(mul(secondRoot, epsilon), 'float32'));
+      Object.assign(out, split(sub(decayed, mul(div(nextM, denominator), stepSize))));
+      for (const [which, next] of Object.entries({ m: nextM, v: nextV })) {
+        for (const [name, part] of Object.entries(split(next))) out[`${prefix}.${which}.${name}`] = part;
+      }
+    }
+    return out;
+  });
 }
 
 /**
@@ -67,10 +78,58 @@ export function adamW(
  * @param decay float32 scalar d, a runtime input
  */
 export function ema(averages: Tensors, values: Tensors, decay: Tensor): Tensors {
-  const rest = sub(1, decay);
-  return Object.fromEntries(
-    Object.entries(averages).map(([name, average]) => [name, add(mul(average, decay), mul(values[name], rest))]),
-  );
+  return within('update', () => {
+    const rest = sub(1, decay);
+    return Object.assign(
+      {},
+      ...grouped(averages, () => ({})).map(({ of, split }) =>
+        split(add(mul(of(averages), decay), mul(of(values), rest))),
+      ),
+    ) as Tensors;
+  });
+}
+
+/** What parameters must share to be updated as one: the factor of the rate, and whether they decay. */
+interface Kind {
+  scale: number;
+  decays: boolean;
+}
+
+/** Parameters that are updated as one tensor. */
+interface Group {
+  readonly names: readonly string[];
+  /** Their tensors as one. */
+  of(tensors: Tensors): Tensor;
+  /** One tensor as theirs. */
+  split(joined: Tensor): Tensors;
+}
+
+/** Elements up to which a node of ONNX Runtime takes longer to start than to compute. */
+const SMALL = 16384;
+
+/** Large parameters alone; small ones of one kind as one vector, since starting a node costs more than its arithmetic. */
+function grouped(parameters: Tensors, kindOf: (name: string) => object): Group[] {
+  const groups = new Map<string, string[]>();
+  for (const [name, { shape }] of Object.entries(parameters)) {
+    const key = sizeOf(shape) <= SMALL ? JSON.stringify(kindOf(name)) : name;
+    groups.set(key, [...(groups.get(key) ?? []), name]);
+  }
+  return [...groups.values()].map(names => {
+    if (names.length === 1) return { names, of: tensors => tensors[names[0]], split: one => ({ [names[0]]: one }) };
+    const shapes = names.map(name => parameters[name].shape);
+    return {
+      names,
+      of: tensors =>
+        concat(
+          names.map(name => reshape(tensors[name], [-1])),
+          0,
+        ),
+      split: joined => {
+        const parts = split(joined, 0, shapes.map(sizeOf));
+        return Object.fromEntries(names.map((name, i) => [name, reshape(parts[i], shapes[i])]));
+      },
+    };
+  });
 }
 
 /** The Euclidean norm of all gradients together, a scalar. */

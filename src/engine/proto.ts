@@ -105,6 +105,12 @@ export function valueInfoProto(name: string, type: ElementType, dims: readonly D
   return new Message().string(1, name).message(2, new Message().message(1, tensor));
 }
 
+/** A value that is a sequence of tensors of any shapes. */
+export function sequenceInfoProto(name: string, type: ElementType): Message {
+  const element = new Message().message(1, new Message().int(1, DATA_TYPE[type]));
+  return new Message().string(1, name).message(2, new Message().message(4, new Message().message(1, element)));
+}
+
 export function attributeProto(name: string, value: AttributeValue): Message {
   const message = new Message().string(1, name);
   if (typeof value === 'number') return message.int(3, value).int(20, 2);
@@ -116,16 +122,18 @@ export function attributeProto(name: string, value: AttributeValue): Message {
 
 export interface NodeFields {
   type: string;
+  name?: string;
   domain?: string;
   inputs: readonly string[];
   outputs: readonly string[];
   attributes?: Readonly<Record<string, AttributeValue>>;
 }
 
-export function nodeProto({ type, domain, inputs, outputs, attributes = {} }: NodeFields): Message {
+export function nodeProto({ type, name, domain, inputs, outputs, attributes = {} }: NodeFields): Message {
   const message = new Message();
   for (const name of inputs) message.string(1, name);
   for (const name of outputs) message.string(2, name);
+  if (name !== undefined) message.string(3, name);
   message.string(4, type);
   for (const [name, value] of Object.entries(attributes)) message.message(5, attributeProto(name, value));
   return domain ? message.string(7, domain) : message;

@@ -1,16 +1,21 @@
 /**
  * The thread that owns an ONNX Runtime session: `run` blocks, so it must not block the caller.
  *
- * State lives here in two sets of buffers that swap after each run: ONNX Runtime writes the next state into one while it
- * reads the other, so memory does not grow. (Its Node binding, as of 1.30, copies every output once more into an array
- * that is garbage at once: about 0.6 ms a MiB of state, most of it fresh pages.)
+ * State lives here in buffers that ONNX Runtime reads and writes without a copy. A state that is written in place
+ * (in-place.ts) has one; others have two that swap after each run.
+ *
+ * ONNX Runtime fills these buffers and then its Node binding, as of 1.30, copies every output once more into a new array,
+ * which takes longer than the update of the weights. Nobody needs these arrays, so the first output of the graph is one that the
+ * binding has no array for: it gives up there, with everything computed and nothing copied. A binding that knew such outputs
+ * would copy as before, and the results would be the same.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { messageOf } from '../errors.ts';
 import type { DType, TensorData } from './graph.ts';
 import type { SessionPlan, WorkerReply, WorkerRequest } from './session.ts';
 
-const { model, inputs, outputs, options } = workerData as SessionPlan;
+const { model, inputs, outputs, unread, options } = workerData as SessionPlan;
 const port = parentPort!;
 
 const arrayOf = {
@@ -42,16 +47,16 @@ function tensorOf(dtype: DType, data: TensorData, shape: readonly number[]): Ten
 const current = new Map<string, Slot>();
 const next = new Map<string, Slot>();
 const results = new Map<string, Slot>();
-const fedBack = new Set(outputs.filter(output => output.feeds).map(output => output.feeds!));
+const swapped = outputs.filter(({ feeds, inPlace }) => feeds && !inPlace).map(({ feeds }) => feeds!);
 
 let session: InferenceSession;
 
 async function start(): Promise<void> {
   session = await InferenceSession.create(model, options);
   for (const { name, dtype, shape, state } of inputs) if (state) current.set(name, blank(dtype, shape));
-  for (const { dtype, shape, feeds, name } of outputs) {
-    if (feeds) next.set(feeds, blank(dtype, shape));
-    else results.set(name, blank(dtype, shape));
+  for (const { dtype, shape, feeds, name, inPlace } of outputs) {
+    if (!feeds) results.set(name, blank(dtype, shape));
+    else if (!inPlace) next.set(feeds, blank(dtype, shape));
   }
 }
 
@@ -60,12 +65,16 @@ async function run(data: Record<string, TensorData>): Promise<Record<string, Ten
   for (const { name, dtype, shape, state } of inputs) {
     feeds[name] = state ? current.get(name)!.tensor : tensorOf(dtype, data[name], shape);
   }
-  const fetches: Record<string, Tensor> = {};
-  for (const { name, feeds: target } of outputs) {
-    fetches[name] = (target ? next.get(target)! : results.get(name)!).tensor;
+  const fetches: Record<string, Tensor | null> = { [unread]: null };
+  for (const { name, feeds: target, inPlace } of outputs) {
+    fetches[name] = (target ? (inPlace ? current : next).get(target)! : results.get(name)!).tensor;
   }
-  await session.run(feeds, fetches);
-  for (const name of fedBack) {
+  try {
+    await session.run(feeds, fetches);
+  } catch (error) {
+    if (!messageOf(error).startsWith('Non tensor type is temporarily not supported')) throw error;
+  }
+  for (const name of swapped) {
     const read = current.get(name)!;
     current.set(name, next.get(name)!);
     next.set(name, read);
@@ -95,6 +104,7 @@ async function answer(request: WorkerRequest): Promise<WorkerReply['value']> {
   if (request.kind === 'get') {
     return Object.fromEntries(request.names.map(name => [name, current.get(name)!.data]));
   }
+  if (options.enableProfiling) session.endProfiling();
   await session.release();
   return undefined;
 }

@@ -73,8 +73,7 @@ describe('a session', () => {
     await session.dispose();
     // Sums of halves are exact in float32.
     expect((d as Float32Array).every(value => value === 550)).toBe(true);
-    // The state is 1 MiB, so a session that kept it at every run would grow by 1,000 MiB. ONNX Runtime's binding makes
-    // garbage of the size of the state, which V8 lets pile up to some tens of MiB.
+    // The state is 1 MiB, so a session that kept it at every run would grow by 1,000 MiB.
     expect(grown).toBeLessThan(100 * 2 ** 20);
   });
 

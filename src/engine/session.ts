@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
 import type { DType, Program, Tensor, TensorData } from './graph.ts';
+import { inPlaceStates } from './in-place.ts';
 import { outputName, toOnnx } from './onnx.ts';
 import { type Shape, showShape, sizeOf } from './shape.ts';
 
@@ -13,13 +14,16 @@ export interface SessionOptions {
   device?: Device;
   /** Intra-operator threads; default ONNX Runtime's, one a physical core. */
   threads?: number;
+  /** `dispose` writes ONNX Runtime's profile to a file whose path begins so; node names begin with their `within` places. */
+  profile?: string;
 }
 
 export interface Session {
   /**
    * Runs the program once. Feeds are flat arrays in row-major order; results that are not fed back are returned.
    * Feeds and results are copied between threads, so the caller may reuse the one and keep the other.
-   * @throws S3aError FEED when a feed is missing, unknown or of the wrong length or type; RUN after `dispose`.
+   * @throws S3aError FEED when a feed is missing, unknown or of the wrong length or type; RUN after `dispose`, and when ONNX
+   * Runtime fails inside a run, after which the state is not to be used.
    */
   run(feeds: Record<string, TensorData>): Promise<Record<string, TensorData>>;
   /**
@@ -37,7 +41,10 @@ export interface Session {
 export interface SessionPlan {
   model: Uint8Array;
   inputs: { name: string; dtype: DType; shape: Shape; state: boolean }[];
-  outputs: { name: string; dtype: DType; shape: Shape; feeds: string | undefined }[];
+  /** `feeds` is the state that an output replaces; `inPlace`, whether it is written over it. */
+  outputs: { name: string; dtype: DType; shape: Shape; feeds: string | undefined; inPlace: boolean }[];
+  /** The output before all others, which stands for nothing (session-worker.ts). */
+  unread: string;
   options: Record<string, unknown>;
 }
 
@@ -72,15 +79,18 @@ const ARRAYS: Record<DType, string> = {
  * await session.dispose();
  */
 export async function compile(program: Program, options: SessionOptions = {}): Promise<Session> {
-  const { device = 'cpu', threads } = options;
+  const { device = 'cpu', threads, profile } = options;
   if (device !== 'cpu' && device !== 'webgpu') {
     throw new S3aError('DEVICE', `unknown device '${String(device)}'`, 'Use cpu or webgpu.');
   }
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new S3aError('THREADS', `cannot run on ${threads} threads`, 'Use an integer of 1 or more.');
   }
+  const inPlace = inPlaceStates(program);
+  const unread = ':unread';
   const plan: SessionPlan = {
-    model: toOnnx(program),
+    model: toOnnx(program, { sequence: unread, named: profile !== undefined }),
+    unread,
     inputs: [...program.inputs].map(([name, { dtype, shape, source }]) => ({
       name,
       dtype,
@@ -92,6 +102,7 @@ export async function compile(program: Program, options: SessionOptions = {}): P
       dtype,
       shape,
       feeds: program.inputs.has(name) ? name : undefined,
+      inPlace: inPlace.has(name),
     })),
     options: {
       executionProviders: device === 'cpu' ? ['cpu'] : ['webgpu', 'cpu'],
@@ -99,6 +110,7 @@ export async function compile(program: Program, options: SessionOptions = {}): P
       // Errors come as exceptions; ONNX Runtime's own log would only repeat them.
       logSeverityLevel: 4,
       ...(threads ? { intraOpNumThreads: threads } : {}),
+      ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
     },
   };
   const thread = new SessionThread(plan);

@@ -17,13 +17,20 @@ export function textTower(config: ClipConfig, params: Parameters, ids: Tensor, e
   if (config.model_type === 'siglip') return siglipTextTower(config, params, ids);
   const { text_config: text, projection_dim: dimension } = config;
   const [batch, tokens] = ids.shape;
-  const hidden = encoder(text, params, 'text_model', textEmbeddings(text, params, ids), causalMask(tokens));
   const rowStarts = constant(
     Int32Array.from({ length: batch }, (_, row) => row * tokens),
     [batch],
   );
-  // The norm works row by row, so it is taken of the pooled rows alone.
-  const pooled = gather(reshape(hidden, [batch * tokens, text.hidden_size]), add(ends, rowStarts));
+  const positions = add(ends, rowStarts);
+  const mask = causalMask(tokens);
+  // Of the last block nothing but the end-of-text tokens is wanted, and the norm works row by row.
+  const atEnds = {
+    rows: (hidden: Tensor) =>
+      reshape(gather(reshape(hidden, [batch * tokens, text.hidden_size]), positions), [batch, 1, text.hidden_size]),
+    mask: reshape(gather(mask, ends), [batch, 1, 1, tokens]),
+  };
+  const hidden = encoder(text, params, 'text_model', textEmbeddings(text, params, ids), mask, atEnds);
+  const pooled = reshape(hidden, [batch, text.hidden_size]);
   const normed = norm(text, params, 'text_model.final_layer_norm', pooled);
   return linear(normed, params('text_projection.weight', [dimension, text.hidden_size]));
 }
