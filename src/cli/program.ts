@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { messageOf, S3aError } from '../errors.ts';
 import { versions } from '../run/manifest.ts';
+import { benchCommand } from './commands/bench.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { evalCommand } from './commands/eval.ts';
 import { exportCommand } from './commands/export.ts';
@@ -40,6 +41,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
     ...['train' as const, ...STEP_VERBS.filter(verb => verb !== 'train')].map(verb => stepCommand(verb, context)),
     predictCommand(context),
     evalCommand(context),
+    benchCommand(context),
     exportCommand(context),
     modelsCommand(context),
     vocabCommand(context),

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { messageOf, S3aError } from '../errors.ts';
 import { type SealedLabels, sealLabels, type TrueClass } from '../evaluate/sealed-labels.ts';
-import { normalizeName } from '../vocab/vocabulary.ts';
+import { type Concept, normalizeName } from '../vocab/vocabulary.ts';
 import { readCustomProtocol } from './custom.ts';
 import { countOf, MAX_IMAGES, originOf } from './image-source.ts';
 import { type NeutralImages, neutralImages } from './neutral-images.ts';
@@ -23,6 +23,10 @@ export interface ProtocolData {
   /** Number of distinct names of classes that have images in the training split: the K of the reference (METHOD §2). */
   k: number;
   outOfVocabulary: boolean;
+  /** Its images are drawn, other ones for each seed. */
+  drawn: boolean;
+  /** Names to choose from where the set has its own. */
+  vocab?: string | readonly Concept[];
   /** What METHOD §3 sets otherwise for this data set; not K. */
   settings: ProtocolSettings;
   /** `train` gives the transductive figures, `test` the inductive ones. */
@@ -32,23 +36,30 @@ export interface ProtocolData {
 export interface LoadOptions {
   /** Take what is there of a data set that is not whole; without it that is an error. */
   partial?: boolean;
+  /** Of images that are drawn; default 0. */
+  seed?: number;
 }
 
 /**
  * Reads the lists of a data set in `dataFolder`, as its owners distribute it; no image is opened yet.
  * @param nameOrFile a name such as `stanford-dogs`, or a .json file that describes a data set of one's own
+ * @param dataFolder not needed for images that are drawn
  * @throws S3aError PROTOCOL for an unknown name or a wrong description, DATASET for what is missing or wrong in the folder
  */
 export async function loadProtocol(
   nameOrFile: string,
-  dataFolder: string,
-  { partial = false }: LoadOptions = {},
+  dataFolder: string | undefined,
+  { partial = false, seed = 0 }: LoadOptions = {},
 ): Promise<ProtocolData> {
   const isFile = extname(nameOrFile).toLowerCase() === '.json';
   const protocol = isFile ? await readCustomProtocol(nameOrFile) : findProtocol(nameOrFile);
-  const folder = resolve(dataFolder);
-  const info = await stat(folder).catch((error: unknown) => messageOf(error));
-  if (typeof info === 'string' || !info.isDirectory()) {
+  if (dataFolder === undefined && !protocol.drawn) {
+    const hint = `Name it with --data. ${protocol.title}: ${protocol.source}`;
+    throw new S3aError('DATASET', `${protocol.title} needs the folder that its files lie in`, hint);
+  }
+  const folder = resolve(dataFolder ?? '.');
+  const info = protocol.drawn ? undefined : await stat(folder).catch((error: unknown) => messageOf(error));
+  if (info !== undefined && (typeof info === 'string' || !info.isDirectory())) {
     const why = typeof info === 'string' ? info : 'it is no folder';
     throw new S3aError(
       'DATASET',
@@ -56,7 +67,7 @@ export async function loadProtocol(
       `${protocol.title}: ${protocol.source}`,
     );
   }
-  const raw = await protocol.read(folder);
+  const raw = await protocol.read(folder, seed);
   checkSize(protocol, raw, folder, partial);
   const split = (name: SplitName, { source, labels }: RawSplit): ProtocolSplit => {
     const { images, order } = neutralImages(`${protocol.name} ${name}`, source);
@@ -76,6 +87,8 @@ export async function loadProtocol(
     title: protocol.title,
     k: namesOf(raw.classes, train.labels).size,
     outOfVocabulary: protocol.outOfVocabulary ?? false,
+    drawn: protocol.drawn ?? false,
+    ...(raw.vocab !== undefined && { vocab: raw.vocab }),
     settings: protocol.settings ?? {},
     splits: { train: split('train', train), ...(test && { test: split('test', test) }) },
   };

@@ -1,5 +1,6 @@
 /** What a protocol is: a data set with its splits, its classes, and the settings the method has for it (METHOD §3). */
 import type { TrueClass } from '../evaluate/sealed-labels.ts';
+import type { Concept } from '../vocab/vocabulary.ts';
 import type { ImageSource } from './image-source.ts';
 
 /** Settings of a run that a data set has values of its own for; named as in the configuration. */
@@ -25,6 +26,8 @@ export interface RawSplit {
 export interface RawProtocol {
   /** In the order of the labels, from 0. */
   classes: readonly TrueClass[];
+  /** Names to choose from where the set has its own: a vocabulary by name, or its concepts. */
+  vocab?: string | readonly Concept[];
   /** The transductive figures are taken on `train`, the inductive ones on `test`. */
   splits: { train: RawSplit; test?: RawSplit };
 }
@@ -50,6 +53,11 @@ export interface Protocol {
   /** Whether true names are missing from the in21k vocabulary, so that the semantic score counts (METHOD §5). */
   outOfVocabulary?: boolean;
   settings?: ProtocolSettings;
-  /** Reads the lists and labels of the data set in `folder`, an absolute path; no image is opened. */
-  read(folder: string): Promise<RawProtocol>;
+  /** Its images are drawn, other ones for each seed: there is no data folder to read. */
+  drawn?: boolean;
+  /**
+   * Reads the lists and labels of the data set in `folder`, an absolute path; no image is opened.
+   * @param seed of what is drawn; data sets that lie on the disk are the same for all
+   */
+  read(folder: string, seed: number): Promise<RawProtocol>;
 }

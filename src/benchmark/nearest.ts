@@ -1,0 +1,44 @@
+/** Names by the nearest prototype, as predictions. */
+import type { Config } from '../config/schema.ts';
+import { nearestNames } from '../discover/nearest.ts';
+import { type Rows, takeRows } from '../discover/row-pass.ts';
+import type { Predicted } from './method.ts';
+
+/** Names kept for top-k. */
+const MOST_NAMES = 10;
+
+export interface Table {
+  names: readonly string[];
+  /** [names, width] unit rows. */
+  prototypes: Float32Array;
+}
+
+/**
+ * The nearest names of images by their features [N, width], ranked.
+ * @param among rows of the table to choose from; default all
+ */
+export async function byNearest(
+  files: readonly string[],
+  { features, width }: { features: Float32Array | Rows; width: number },
+  { names, prototypes }: Table,
+  { threads, device }: Pick<Config, 'threads' | 'device'>,
+  among?: Int32Array,
+): Promise<Predicted> {
+  const rows = among === undefined ? prototypes : takeRows(prototypes, width, among);
+  const { top, indices } = await nearestNames(features, rows, { width, top: MOST_NAMES, threads, device });
+  const nameOf = (column: number): string => names[among === undefined ? column : among[column]];
+  const ranked = files.map((_, i) => Array.from(indices.subarray(i * top, (i + 1) * top), nameOf));
+  return { files, names: ranked.map(([first]) => first), ranked };
+}
+
+/** The distinct labels, rising; −1, which is no name, left out. */
+export function distinct(labels: Int32Array): Int32Array {
+  return Int32Array.from(new Set(labels))
+    .filter(label => label >= 0)
+    .sort();
+}
+
+/** Labels as names; −1 is the empty text, which is no name. */
+export function named(labels: Int32Array, names: readonly string[]): string[] {
+  return Array.from(labels, label => names[label] ?? '');
+}
