@@ -32,7 +32,11 @@ export const configSchema = z.strictObject({
     .optional()
     .describe("Tag of pre-trained weights, or a file with them, for a model that is named as open_clip's are")
     .meta(of('model')),
-  device: z.enum(['cpu', 'webgpu']).default('cpu').describe('Where the arithmetic runs').meta(of('model')),
+  device: z
+    .enum(['cpu', 'webgpu'])
+    .default('cpu')
+    .describe('Where models and training run (k-means and nearest names: always the processor)')
+    .meta(of('model')),
   threads: count(1, 1024)
     .optional()
     .describe('Threads of the arithmetic; without it one a physical core. Same bytes only at the same number')

@@ -12,9 +12,6 @@ export type { Nearest } from './nearest-block.ts';
 export interface NearestOptions {
   /** Names an image; default 1. */
   top?: number;
-  /** Sizes that a search once compiled for; now every search serves all sizes, and these change nothing. */
-  capacity?: number;
-  rows?: number;
   onProgress?: (done: number, total: number) => void;
 }
 

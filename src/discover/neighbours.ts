@@ -35,12 +35,10 @@ export async function neighbourGraph(features: Float32Array, options: NeighbourO
     const edges = new Edges(images, count);
     if (images <= most || !clusters) {
       const all = Int32Array.from({ length: images }, (_, i) => i);
-      await choose(search, features, all, images, count, edges);
+      await choose(search, features, all, count, edges);
     } else {
-      // One compiled size serves all clusters up to it; powers of two keep the sizes few.
       for (const members of membersOf(clusters)) {
-        const room = Math.max(256, 2 ** Math.ceil(Math.log2(members.length)));
-        await choose(search, takeRows(features, width, members), members, room, count, edges);
+        await choose(search, takeRows(features, width, members), members, count, edges);
       }
     }
     return edges.graph();
@@ -111,14 +109,11 @@ async function choose(
   search: NameSearch,
   rows: Float32Array,
   members: Int32Array,
-  room: number,
   count: number,
   { chosen, cosines }: Edges,
 ): Promise<void> {
   const { top, indices, scores } = await search.nearest(rows, rows, {
     top: count + 1,
-    capacity: room,
-    rows: Math.min(room, 4096),
   });
   members.forEach((image, row) => {
     let kept = 0;

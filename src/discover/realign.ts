@@ -64,8 +64,7 @@ export async function realign(
   try {
     const scores = await scoreCandidates(features, prototypes, counted, candidates, { ...options, search });
     const names = electNames(scores, rowCount(prototypes, options.width, 'prototypes'), options.starved);
-    const room = Math.max(counted.partition.count, names.length);
-    return { names, labels: await reassign(search, features, prototypes, names, room), scores };
+    return { names, labels: await reassign(search, features, prototypes, names), scores };
   } finally {
     if (!options.search) await search.dispose();
   }
@@ -91,11 +90,6 @@ export async function scoreCandidates(
   }
   const phraseOf = await phrasePrototypes(candidates.flat(), options);
   const members = membersOf(partition);
-  const largest = Math.max(...members.map(list => list.length));
-  const mostPhrases = Math.max(
-    1,
-    ...candidates.map(list => list.reduce((n, c) => n + Math.max(1, c.phrases.length), 0)),
-  );
   const scores: NameScores[] = [];
   for (const [k, list] of candidates.entries()) {
     if (list.every(candidate => candidate.phrases.length === 0)) {
@@ -111,11 +105,7 @@ export async function scoreCandidates(
     listed.forEach(({ prototype }, p) => {
       table.set(prototype, p * width);
     });
-    const found = await search.nearest(await gatherRows(images, members[k]), table, {
-      top,
-      capacity: mostPhrases,
-      rows: Math.min(largest, 256),
-    });
+    const found = await search.nearest(await gatherRows(images, members[k]), table, { top });
     const count = new Int32Array(listed.length);
     for (const phrase of found.indices) count[phrase]++;
     scores.push(phraseScores(listed.map(({ index, weight }, p) => ({ name: index, weight, votes: count[p] }))));

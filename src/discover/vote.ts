@@ -161,7 +161,6 @@ export async function reassign(
   features: Float32Array | Rows,
   prototypes: Float32Array,
   names: Int32Array,
-  _room?: number,
 ): Promise<Int32Array> {
   const chosen = takeRows(prototypes, search.width, names);
   const { indices } = await search.nearest(features, chosen);
