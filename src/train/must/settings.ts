@@ -40,7 +40,6 @@ export type MustMethodSettings = typeof MUST_SETTINGS;
 
 /** What train_configs.json of the published code has for ViT-B/16 on data sets that are measured here too. */
 export const MUST_OF_SETS = {
-  imagenet: {},
   'oxford-pet': {
     epochs: 60,
     learningRate: 1e-5,

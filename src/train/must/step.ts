@@ -136,7 +136,7 @@ export function mustShapes(options: Pick<MustStepOptions, 'config' | 'names' | '
 type Role = 'student' | 'teacher';
 
 /** The weights of a role. The teacher never sees a masked view, so it has no token and no decoder. */
-export function roleParameters(
+function roleParameters(
   { config, names, trainHead }: Pick<MustStepOptions, 'config' | 'names' | 'trainHead'>,
   role: Role,
 ): Parameter[] {
