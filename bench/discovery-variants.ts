@@ -39,7 +39,7 @@ export const OFF: Parts = {
 };
 
 /** What `--method auto` is when nothing else is asked. */
-export const AUTO: Parts = { ...OFF, voteTop: 5, manyToOne: true, neighbours: 5, smoothing: 7, overCluster: 1.15 };
+export const AUTO: Parts = { ...OFF, voteTop: 5, manyToOne: true, neighbours: 10, smoothing: 7, overCluster: 1.15 };
 
 /** METHOD §2.2–2.3, and with `prompts` §2.4–2.5. */
 export async function reference(context: Context, prompts: boolean): Promise<Int32Array> {

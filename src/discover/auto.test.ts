@@ -2,12 +2,14 @@
 import { expect, test } from 'vitest';
 import { autoNames } from './auto.ts';
 import { confidences } from './confidence.ts';
+import { withoutHubs } from './hubs.ts';
 import { closeClusters, nameClusters } from './name-clusters.ts';
 import { agreement, graphOf } from './neighbours.ts';
 import { nameProbabilities } from './probability.ts';
 import { renameGroups } from './rename.ts';
+import { rowsOf } from './row-pass.ts';
 import { smooth } from './smooth.ts';
-import { softVotes, withoutHubs } from './soft-votes.ts';
+import { softVotes } from './soft-votes.ts';
 import { nameScores } from './vote.ts';
 
 test('soft votes: softmax among the best names, averaged over the cluster', () => {
@@ -22,10 +24,14 @@ test('soft votes: softmax among the best names, averaged over the cluster', () =
   expect(row.scores).toBeAllclose([0.625, 0.375], { rtol: 1e-6 });
 });
 
-test('hub correction takes the mean feature away', () => {
+test('hub correction takes away what all images give a name', async () => {
   const features = Float32Array.of(1, 0, 0, 1);
-  expect([...withoutHubs(features, 2, 0.5)]).toEqual([0.75, -0.25, -0.25, 0.75]);
-  expect(withoutHubs(features, 2, 0)).toBe(features);
+  const prototypes = Float32Array.of(1, 0, 0.6, 0.8);
+  const corrected = await withoutHubs(rowsOf(features, 2, 'features'), prototypes, 0.5);
+  expect(corrected.width).toBe(3);
+  expect([...(await corrected.features.read(1, 2))]).toEqual([0, 1, 1]);
+  // The mean image is (½, ½): the names lose ½ · ½ and ½ · 0.7.
+  expect(corrected.prototypes).toBeAllclose([1, 0, -0.25, 0.6, 0.8, -0.35], { rtol: 1e-6 });
 });
 
 test('two clusters may take one name, a weak one takes none', () => {
@@ -53,18 +59,36 @@ test('the graph is symmetric in its edges and its rows sum to 1', () => {
 
 test('smoothing: an image goes with its neighbours unless its text is sure', () => {
   const graph = graphOf(Int32Array.of(1, 2, 0, 2, 0, 1), new Float32Array(6).fill(1), 2);
+  const alone = { clusters: Int32Array.of(0, 1, 2), count: 3 };
   const choices = (gap: number) => ({
     width: 2,
     names: Int32Array.of(0, 1, 0, 1, 1, 0),
-    cosines: Float32Array.of(0.5, 0, 0.5, 0, gap, 0),
+    text: Float32Array.of(0, -5, 0, -5, 0, -gap),
     prior: new Float32Array(6).fill(1),
   });
-  expect([...smooth(choices(0.1), graph, { scale: 10, strength: 7 })]).toEqual([0, 0, 0]);
-  expect([...smooth(choices(0.1), graph, { scale: 10, strength: 0, sparsity: 0 })]).toEqual([0, 0, 1]);
-  expect([...smooth(choices(2), graph, { scale: 10, strength: 7 })]).toEqual([0, 0, 1]);
-  expect(() => smooth(choices(1), { ...graph, start: graph.start.subarray(1) }, { scale: 1, strength: 1 })).toThrow(
+  expect([...smooth(choices(1), graph, alone, { strength: 7 })]).toEqual([0, 0, 0]);
+  expect([...smooth(choices(1), graph, alone, { strength: 0, sparsity: 0 })]).toEqual([0, 0, 1]);
+  expect([...smooth(choices(30), graph, alone, { strength: 7 })]).toEqual([0, 0, 1]);
+  expect(() => smooth(choices(1), { ...graph, start: graph.start.subarray(1) }, alone, { strength: 1 })).toThrow(
     'smooth',
   );
+});
+
+test('smoothing: an image goes with its cluster, and rare names die out', () => {
+  const none = graphOf(new Int32Array(4).fill(-1), new Float32Array(4), 1);
+  const choices = {
+    width: 2,
+    names: Int32Array.of(3, 8, 3, 8, 3, 8, 8, 3),
+    text: Float32Array.of(0, -4, 0, -4, 0, -4, 0, -1),
+    prior: new Float32Array(8).fill(1),
+  };
+  const one = { clusters: new Int32Array(4), count: 1 };
+  const apart = { clusters: Int32Array.of(0, 0, 0, 1), count: 2 };
+  const off = { strength: 0, cluster: 0, sparsity: 0 };
+  expect([...smooth(choices, none, one, off)]).toEqual([3, 3, 3, 8]);
+  expect([...smooth(choices, none, one, { ...off, cluster: 1 })]).toEqual([3, 3, 3, 3]);
+  expect([...smooth(choices, none, apart, { ...off, cluster: 1 })]).toEqual([3, 3, 3, 8]);
+  expect([...smooth(choices, none, apart, { ...off, sparsity: 1 })]).toEqual([3, 3, 3, 3]);
 });
 
 test('phrases rename whole groups, where they were asked about', () => {

@@ -1,11 +1,12 @@
 /** `--method auto`: soft votes, many-to-one naming and smoothing on the neighbour graph, each an option of its own. */
 import { choicesOf } from './choices.ts';
+import { withoutHubs } from './hubs.ts';
 import { nameClusters, UNKNOWN } from './name-clusters.ts';
 import { NameSearch, type Nearest } from './nearest.ts';
 import { type NeighbourGraph, neighbourGraph } from './neighbours.ts';
-import { type ComputeOptions, rowCount } from './row-pass.ts';
+import { type ComputeOptions, type Rows, rowCount, rowsOf } from './row-pass.ts';
 import { smooth } from './smooth.ts';
-import { softVotes, withoutHubs } from './soft-votes.ts';
+import { softVotes } from './soft-votes.ts';
 import { assignNames, type NameScores, nameScores, type Partition, partitionOf } from './vote.ts';
 
 /** The parts of the method; a part that is off does what METHOD §2 does. */
@@ -45,47 +46,51 @@ export interface AutoResult {
   readonly counted: { readonly partition: Partition; readonly votes: readonly NameScores[] };
 }
 
+const STEPS = 4;
+
 /**
- * Names clusters and labels images (METHOD §7 in place of §2.2–2.3).
- * @param features [N, width] unit image features
+ * Names clusters and labels images (METHOD §7 in place of §2.2–2.3). Features are read a few times in blocks; about 600 bytes
+ * an image are held beside them.
+ * @param features [N, width] unit image features, or rows that need not be in memory
  * @param prototypes [V, width] unit text prototypes
  * @param clusters [N] cluster of every image
  * @throws S3aError SHAPE when sizes do not fit.
  */
 export async function autoNames(
-  features: Float32Array,
+  features: Float32Array | Rows,
   prototypes: Float32Array,
   clusters: Int32Array,
   options: AutoOptions,
 ): Promise<AutoResult> {
-  const { width, scale, voteTop, hubs, manyToOne, unknownBelow, neighbours, smoothing, onProgress } = options;
+  const { width, scale, voteTop, hubs, manyToOne, unknownBelow, neighbours, smoothing, onProgress, ...compute } =
+    options;
+  const rows = rowsOf(features, width, 'image features');
   const vocabulary = rowCount(prototypes, width, 'prototypes');
-  const search = new NameSearch(width, options);
-  try {
-    const zeroShot = (await search.nearest(features, prototypes)).indices;
-    const turned = withoutHubs(features, width, hubs);
-    const nearest: Nearest = await search.nearest(turned, prototypes, { top: voteTop });
-    onProgress?.(1, 3);
-    const partition = partitionOf(clusters);
-    const votes = softVotes(nearest, partition, scale);
-    const names = manyToOne ? nameClusters(votes) : assignNames(votes, vocabulary, 'unnamed');
-    const named = partition.clusters.map(k => names[k]);
-    let labels: Int32Array = named;
-    if (neighbours > 0 && smoothing > 0) {
-      const graph =
-        options.graph ??
-        (await neighbourGraph(features, { ...options, count: neighbours, clusters: partition.clusters }));
-      onProgress?.(2, 3);
-      const choices = choicesOf(turned, prototypes, nearest, partition, votes, { width, scale });
-      labels = smooth(choices, graph, { scale, strength: smoothing });
-    }
-    const groups = partitionOf(labels);
-    const counted = softVotes(nearest, groups, scale);
-    labels = withUnknown(labels, groups, counted, unknownBelow);
-    return { zeroShot, named, labels, counted: countGroups(labels, nearest, scale) };
-  } finally {
-    await search.dispose();
+  const given = { features: rows, prototypes, width };
+  const scored = hubs > 0 ? await withoutHubs(rows, prototypes, hubs) : given;
+  const nearest = await nearestOf(scored, voteTop, compute);
+  const zeroShot = firsts(hubs > 0 ? await nearestOf(given, 1, compute) : nearest);
+  onProgress?.(1, STEPS);
+  const partition = partitionOf(clusters);
+  const votes = softVotes(nearest, partition, scale);
+  const names = manyToOne ? nameClusters(votes) : assignNames(votes, vocabulary, 'unnamed');
+  const named = partition.clusters.map(k => names[k]);
+  let labels: Int32Array = named;
+  if (neighbours > 0 && smoothing > 0) {
+    const graph =
+      options.graph ??
+      (await neighbourGraph(rows, { ...compute, width, count: neighbours, clusters: partition.clusters }));
+    onProgress?.(2, STEPS);
+    const choices = await choicesOf(scored.features, scored.prototypes, nearest, partition, votes, {
+      width: scored.width,
+      scale,
+    });
+    onProgress?.(3, STEPS);
+    labels = smooth(choices, graph, partition, { strength: smoothing });
   }
+  labels = withUnknown(labels, nearest, scale, unknownBelow);
+  onProgress?.(STEPS, STEPS);
+  return { zeroShot, named, labels, counted: countGroups(labels, nearest, scale) };
 }
 
 /** The groups of one name with their soft votes; the group of the unknown, which is the first, has none. */
@@ -96,9 +101,28 @@ export function countGroups(labels: Int32Array, nearest: Nearest, scale: number)
   return { partition, votes: votes.map((row, k) => (nameless && k === 0 ? nameScores([]) : row)) };
 }
 
+async function nearestOf(
+  { features, prototypes, width }: { features: Rows; prototypes: Float32Array; width: number },
+  top: number,
+  compute: ComputeOptions,
+): Promise<Nearest> {
+  const search = new NameSearch(width, compute);
+  try {
+    return await search.nearest(features, prototypes, { top });
+  } finally {
+    await search.dispose();
+  }
+}
+
+function firsts({ top, indices }: Nearest): Int32Array {
+  return Int32Array.from({ length: indices.length / top }, (_, i) => indices[i * top]);
+}
+
 /** The labels without those of groups in which the name has less than `least` of the votes. */
-function withUnknown(labels: Int32Array, groups: Partition, votes: readonly NameScores[], least: number): Int32Array {
+function withUnknown(labels: Int32Array, nearest: Nearest, scale: number, least: number): Int32Array {
   if (least === 0) return labels;
+  const groups = partitionOf(labels);
+  const votes = softVotes(nearest, groups, scale);
   const share = new Map<number, number>();
   labels.forEach((label, i) => {
     if (share.has(label)) return;

@@ -1,5 +1,6 @@
 /** The few names that each image may get: the best of its cluster and its own best. */
 import type { Nearest } from './nearest.ts';
+import { type Rows, rowsOf } from './row-pass.ts';
 import type { Choices } from './smooth.ts';
 import type { NameScores, Partition } from './vote.ts';
 
@@ -7,6 +8,10 @@ import type { NameScores, Partition } from './vote.ts';
 const LEAST_SHARE = 1e-3;
 /** Part of the image's own opinion in the start; the rest is its cluster's. */
 const OWN = 0.5;
+// A name that is e²⁰ times less likely than the best is as good as impossible; below that, text says nothing.
+const FLOOR = -20;
+// Rows that are read at a time.
+const BLOCK = 16_384;
 
 export interface ChoicesOptions {
   /** Embedding width D. */
@@ -18,45 +23,54 @@ export interface ChoicesOptions {
 }
 
 /**
- * Lists of names with their cosines and the chances to start from: (vote of the cluster + ε) · exp(scale · cosine)^½.
+ * Lists of names with what the text says of them, scale · (cosine − best cosine), and the chances to start from: (vote of
+ * the cluster + ε) · exp(½ · text). Features are read once.
  * @param features [N, width]
  * @param prototypes [V, width]
  * @param nearest each image's own names
  * @param votes a row a cluster
+ * @throws S3aError SHAPE when sizes do not fit.
  */
-export function choicesOf(
-  features: Float32Array,
+export async function choicesOf(
+  features: Float32Array | Rows,
   prototypes: Float32Array,
   nearest: Nearest,
   { clusters }: Partition,
   votes: readonly NameScores[],
   { width, top = 5, scale }: ChoicesOptions,
-): Choices {
+): Promise<Choices> {
   const images = clusters.length;
+  const rows = rowsOf(features, width, 'image features');
   const size = top + nearest.top;
   const names = new Int32Array(images * size).fill(-1);
-  const cosines = new Float32Array(images * size);
+  const text = new Float32Array(images * size);
   const prior = new Float32Array(images * size);
   const shares = votes.map(row => new Map([...row.names].map((name, r) => [name, row.scores[r]])));
-  for (let i = 0; i < images; i++) {
-    const begin = i * size;
-    let end = begin;
-    const add = (name: number, cosine: number): void => {
-      if (name < 0 || names.subarray(begin, end).includes(name)) return;
-      names[end] = name;
-      cosines[end++] = cosine;
-    };
-    for (let t = 0; t < nearest.top; t++)
-      add(nearest.indices[i * nearest.top + t], nearest.scores[i * nearest.top + t]);
-    for (const name of votes[clusters[i]].names.subarray(0, top)) {
-      add(name, dot(features, i * width, prototypes, name * width, width));
-    }
-    for (let at = begin; at < end; at++) {
-      const share = shares[clusters[i]].get(names[at]) ?? 0;
-      prior[at] = (share + LEAST_SHARE) * Math.exp(Math.max(-20, OWN * scale * (cosines[at] - cosines[begin])));
+  for (let first = 0; first < images; first += BLOCK) {
+    const last = Math.min(images, first + BLOCK);
+    const block = await rows.read(first, last);
+    for (let i = first; i < last; i++) {
+      const begin = i * size;
+      let end = begin;
+      const add = (name: number, score: () => number): void => {
+        if (name < 0) return;
+        for (let at = begin; at < end; at++) if (names[at] === name) return;
+        names[end] = name;
+        text[end++] = score();
+      };
+      for (let t = i * nearest.top; t < (i + 1) * nearest.top; t++) add(nearest.indices[t], () => nearest.scores[t]);
+      for (const name of votes[clusters[i]].names.subarray(0, top)) {
+        add(name, () => dot(block, (i - first) * width, prototypes, name * width, width));
+      }
+      // Names of the cluster can be no nearer than the image's own nearest.
+      const best = text[begin];
+      for (let at = begin; at < end; at++) {
+        text[at] = Math.max(FLOOR, scale * (text[at] - best));
+        prior[at] = ((shares[clusters[i]].get(names[at]) ?? 0) + LEAST_SHARE) * Math.exp(OWN * text[at]);
+      }
     }
   }
-  return { width: size, names, cosines, prior };
+  return { width: size, names, text, prior };
 }
 
 function dot(a: Float32Array, from: number, b: Float32Array, begin: number, width: number): number {

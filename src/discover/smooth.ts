@@ -1,93 +1,133 @@
 /** Transductive smoothing: images that look alike get one name, and names that nobody else bears die out. */
 import { S3aError } from '../errors.ts';
 import type { NeighbourGraph } from './neighbours.ts';
+import type { Partition } from './vote.ts';
 
-/** For each image the names it may get, [N, width] vocabulary indices, −1 where it has fewer, with their cosines. */
+/** For each image the names it may get, [N, width] vocabulary indices, −1 where it has fewer. */
 export interface Choices {
   readonly width: number;
   readonly names: Int32Array;
-  readonly cosines: Float32Array;
+  /** [N, width] log-likelihoods of the names by the image's text scores, up to a constant an image. */
+  readonly text: Float32Array;
   /** [N, width] chances to start from, positive where there is a name. */
   readonly prior: Float32Array;
 }
 
 export interface SmoothOptions {
-  /** Factor of cosines before the softmax. */
-  scale: number;
-  /** Weight of the neighbours; 0 leaves each image to itself. */
+  /** Weight of the neighbours; 0 leaves each image to its text and its cluster. */
   strength: number;
-  /** Weight of an image's own text scores. Default 0.75. */
+  /** Weight of an image's own text scores; default 0.5, as images of a kind err alike. */
   text?: number;
-  /** Weight of the share of all images that bear a name; default 1: names borne by few become fewer. */
+  /** Weight of the share of its cluster that bears a name; default 1, a mixture of names in every cluster. */
+  cluster?: number;
+  /** Weight of the share of all images that bear a name; default 0.25: names borne by few become fewer. */
   sparsity?: number;
   /** Default 15. */
   iterations?: number;
 }
 
-// A name that is e²⁰ times less likely than the best is as good as impossible; below that, text says nothing.
-const FLOOR = -20;
+// What a name that nobody in the cluster bears counts as: rare, not impossible.
+const CLUSTER_FLOOR = 1e-2;
+const GLOBAL_FLOOR = 1e-9;
 
 /**
- * The name of every image by mean-field inference in a mixture with a neighbour graph: again and again
- * q_i(w) ∝ exp(text · log p(w | z_i) + strength · Σ_j g_ij q_j(w) + sparsity · log mean_j q_j(w)),
- * with p the softmax of the scaled cosines. It is label propagation (Zhou et al. 2004) with the text as its seed; the form is
- * that of TransCLIP (Zanella et al. 2024), with the mixture's weights in place of its Gaussians.
+ * The name of every image by mean-field inference in a mixture a cluster with a neighbour graph: again and again
+ * q_i(w) ∝ exp(text · log p(z_i | w) + cluster · log Q_c(i)(w) + strength · Σ_j g_ij q_j(w) + sparsity · log Q(w)),
+ * with Q_c and Q the means of q over the image's cluster and over all. It is label propagation (Zhou et al. 2004) with the
+ * text as its seed; the form is that of TransCLIP (Zanella et al. 2024), with mixtures of names in place of its Gaussians.
+ * @param graph of N images
+ * @param partition of N images
  * @returns [N] vocabulary indices
  * @throws S3aError SHAPE when sizes do not fit.
  */
-export function smooth(choices: Choices, graph: NeighbourGraph, options: SmoothOptions): Int32Array {
-  const { width, names, cosines, prior } = choices;
-  const { scale, strength, text = 0.75, sparsity = 1, iterations = 15 } = options;
+export function smooth(
+  choices: Choices,
+  graph: NeighbourGraph,
+  { clusters, count }: Partition,
+  options: SmoothOptions,
+): Int32Array {
+  const { width, names, text, prior } = choices;
+  const { strength, text: weight = 0.5, cluster = 1, sparsity = 0.25, iterations = 15 } = options;
   const images = names.length / width;
-  if (graph.start.length !== images + 1 || cosines.length !== names.length || prior.length !== names.length) {
-    throw new S3aError('SHAPE', `smooth: ${images} images but a graph of ${graph.start.length - 1}`);
+  if (graph.start.length !== images + 1 || clusters.length !== images || prior.length !== names.length) {
+    const what = `a graph of ${graph.start.length - 1} and clusters of ${clusters.length}`;
+    throw new S3aError('SHAPE', `smooth: ${images} images but ${what}`);
   }
-  const seeds = new Float32Array(names.length);
-  let shares = new Float32Array(names.length);
+  const sizes = new Float64Array(count);
+  for (const k of clusters) sizes[k]++;
+  const { slots, total } = slotsOf(names, width, clusters, count);
+  let shares: Float32Array<ArrayBufferLike> = new Float32Array(names.length);
+  let next = new Float32Array(names.length);
   const logits = new Float64Array(width);
   for (let i = 0; i < images; i++) {
-    let best = Number.NEGATIVE_INFINITY;
-    for (let at = i * width; at < (i + 1) * width; at++) if (names[at] >= 0) best = Math.max(best, cosines[at]);
     for (let c = 0; c < width; c++) {
       const at = i * width + c;
-      seeds[at] = text * Math.max(FLOOR, scale * (cosines[at] - best));
       logits[c] = names[at] < 0 ? Number.NEGATIVE_INFINITY : Math.log(prior[at]);
     }
     softmaxInto(logits, shares, i * width);
   }
   const vocabulary = names.reduce((most, name) => Math.max(most, name), 0) + 1;
   const around = new Float64Array(vocabulary);
+  const bear = new Float64Array(vocabulary);
+  const bearHere = new Float64Array(total);
   for (let round = 0; round < iterations; round++) {
-    const masses = new Float64Array(vocabulary);
-    for (let at = 0; at < names.length; at++) if (names[at] >= 0) masses[names[at]] += shares[at];
-    const next = new Float32Array(shares.length);
+    bear.fill(0);
+    bearHere.fill(0);
+    for (let at = 0; at < names.length; at++) {
+      if (names[at] < 0) continue;
+      bear[names[at]] += shares[at];
+      bearHere[slots[at]] += shares[at];
+    }
     for (let i = 0; i < images; i++) {
-      // `around` collects what the neighbours say of every name, and is emptied again by the same walk.
+      // `around` collects what the neighbours say of the image's names; what it holds of other names is never read.
+      for (let at = i * width; at < (i + 1) * width; at++) if (names[at] >= 0) around[names[at]] = 0;
       for (let e = graph.start[i]; e < graph.start[i + 1]; e++) {
         const from = graph.to[e] * width;
-        for (let at = from; at < from + width; at++)
+        for (let at = from; at < from + width; at++) {
           if (names[at] >= 0) around[names[at]] += graph.weight[e] * shares[at];
+        }
       }
       for (let c = 0; c < width; c++) {
-        const name = names[i * width + c];
+        const at = i * width + c;
+        const name = names[at];
         logits[c] =
           name < 0
             ? Number.NEGATIVE_INFINITY
-            : seeds[i * width + c] + strength * around[name] + sparsity * Math.log(masses[name] / images + 1e-9);
+            : weight * text[at] +
+              cluster * Math.log(bearHere[slots[at]] / sizes[clusters[i]] + CLUSTER_FLOOR) +
+              strength * around[name] +
+              sparsity * Math.log(bear[name] / images + GLOBAL_FLOOR);
       }
       softmaxInto(logits, next, i * width);
-      for (let e = graph.start[i]; e < graph.start[i + 1]; e++) {
-        const from = graph.to[e] * width;
-        for (let at = from; at < from + width; at++) if (names[at] >= 0) around[names[at]] = 0;
-      }
     }
-    shares = next;
+    [shares, next] = [next, shares as Float32Array<ArrayBuffer>];
   }
   return Int32Array.from({ length: images }, (_, i) => {
     let best = i * width;
     for (let at = best + 1; at < (i + 1) * width; at++) if (shares[at] > shares[best]) best = at;
     return names[best];
   });
+}
+
+/** A number for every pair of a cluster and a name that one of its images may get; pairs of one cluster are neighbours. */
+function slotsOf(
+  names: Int32Array,
+  width: number,
+  clusters: Int32Array,
+  count: number,
+): { slots: Int32Array; total: number } {
+  const known = Array.from({ length: count }, () => new Map<number, number>());
+  let total = 0;
+  const slots = names.map((name, at) => {
+    const own = known[clusters[Math.floor(at / width)]];
+    let slot = own.get(name);
+    if (slot === undefined) {
+      slot = total++;
+      own.set(name, slot);
+    }
+    return slot;
+  });
+  return { slots, total };
 }
 
 function softmaxInto(logits: Float64Array, out: Float32Array, at: number): void {

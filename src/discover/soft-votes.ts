@@ -32,16 +32,3 @@ export function softVotes(
   });
   return votes.map((row, k) => nameScores([...row].map(([name, sum]) => [name, sum / sizes[k]])));
 }
-
-/**
- * Features for votes in which names that are near everything count less: z_i − strength · mean(z), so that a name's score
- * loses the part that all images give it (mean-similarity subtraction; 0 changes nothing, 1 takes all of it away).
- * @param features [N, width]
- */
-export function withoutHubs(features: Float32Array, width: number, strength: number): Float32Array {
-  if (strength === 0) return features;
-  const images = features.length / width;
-  const mean = new Float64Array(width);
-  for (let at = 0; at < features.length; at++) mean[at % width] += features[at] / images;
-  return features.map((value, at) => value - strength * mean[at % width]);
-}
