@@ -1,6 +1,6 @@
 /** Optimizers as graph fragments: AdamW, exponential moving average, gradient clipping and accumulation. */
 import { state, type Tensor, within } from './graph.ts';
-import { add, cast, div, exp, maximum, mul, sqrt, sub } from './ops/elementwise.ts';
+import { add, cast, div, exp, maximum, mul, sqrt, square, sub } from './ops/elementwise.ts';
 import { concat, reshape, split } from './ops/layout.ts';
 import { sum } from './ops/reduce.ts';
 import { sizeOf } from './shape.ts';
@@ -30,7 +30,8 @@ export interface AdamWOptions {
  * @param gradients of the same shapes
  * @param learningRate float32 scalar, a runtime input
  * @param step float32 scalar, 1 at the first update, a runtime input
- * @returns the new parameters under their names and the new moments as `<prefix>.m.<name>` and `<prefix>.v.<name>`
+ * @returns the new parameters under their names and the new moments as `<prefix>.m.<name>` and `<prefix>.v.<name>`: sums
+ * Σ β₁ⁱ·g and Σ β₂ⁱ·g² over the gradients so far, which are PyTorch's averages by 1 − β₁ and 1 − β₂
  */
 export function adamW(
   parameters: Tensors,
@@ -48,23 +49,27 @@ export function adamW(
     });
     // 1 − βᵗ loses its digits in float32 when β is near 1, so the scalars are computed in float64, as PyTorch does.
     const correction = (beta: number): Tensor => sub(1, exp(mul(cast(step, 'float64'), Math.log(beta))));
-    const firstCorrection = correction(beta1);
-    const secondRoot = sqrt(correction(beta2));
+    const secondRoot = sqrt(div(correction(beta2), 1 - beta2));
+    const root = div(mul(secondRoot, 1 - beta1), correction(beta1));
+    const least = cast(mul(secondRoot, epsilon), 'float32');
+    // Averages would take two passes more over the weights, and PyTorch's order of the divisions one: the factors of both
+    // moments, their corrections and the rate meet in two scalars.
+    const scalarsOf = remembered((scale: number) => {
+      const rate = scale === 1 ? learningRate : mul(learningRate, scale);
+      const stepSize = cast(mul(cast(rate, 'float64'), root), 'float32');
+      return { stepSize, kept: sub(1, mul(rate, weightDecay)) };
+    });
     const out: Tensors = {};
     for (const { names, of, split } of grouped(parameters, kind)) {
       const { scale, decays: decaying } = kind(names[0]);
-      const rate = scale === 1 ? learningRate : mul(learningRate, scale);
+      const { stepSize, kept } = scalarsOf(scale);
       const moments = (which: string): Tensors =>
         Object.fromEntries(names.map(name => [name, state(`${prefix}.${which}.${name}`, parameters[name].shape)]));
       const [w, g, m, v] = [of(parameters), of(gradients), of(moments('m')), of(moments('v'))];
-      const nextM = add(m, mul(sub(g, m), 1 - beta1));
-      const nextV = add(mul(v, beta2), mul(mul(g, g), 1 - beta2));
-      const decayed = decaying ? mul(w, sub(1, mul(rate, weightDecay))) : w;
-      // PyTorch divides the root of the second moment by its correction; here both the epsilon and the step are multiplied
-      // by it, which is the same quotient and one pass less over the weights.
-      const stepSize = cast(mul(div(cast(rate, 'float64'), firstCorrection), secondRoot), 'float32');
-      const denominator = add(sqrt(nextV), cast(mul(secondRoot, epsilon), 'float32'));
-      Object.assign(out, split(sub(decayed, mul(div(nextM, denominator), stepSize))));
+      const nextM = add(mul(m, beta1), g);
+      const nextV = add(mul(v, beta2), mul(g, g));
+      const decayed = decaying ? mul(w, kept) : w;
+      Object.assign(out, split(sub(decayed, mul(div(nextM, add(sqrt(nextV), least)), stepSize))));
       for (const [which, next] of Object.entries({ m: nextM, v: nextV })) {
         for (const [name, part] of Object.entries(split(next))) out[`${prefix}.${which}.${name}`] = part;
       }
@@ -104,6 +109,16 @@ interface Group {
   split(joined: Tensor): Tensors;
 }
 
+/** A function that computes the value of a key once. */
+function remembered<T>(make: (key: number) => T): (key: number) => T {
+  const known = new Map<number, T>();
+  return key => {
+    const value = known.get(key) ?? make(key);
+    known.set(key, value);
+    return value;
+  };
+}
+
 /** Elements up to which a node of ONNX Runtime takes longer to start than to compute. */
 const SMALL = 16384;
 
@@ -134,7 +149,7 @@ function grouped(parameters: Tensors, kindOf: (name: string) => object): Group[]
 
 /** The Euclidean norm of all gradients together, a scalar. */
 export function gradientNorm(gradients: Tensors): Tensor {
-  const squares = Object.values(gradients).map(g => sum(mul(g, g)));
+  const squares = grouped(gradients, () => ({})).map(({ of }) => sum(square(of(gradients))));
   return sqrt(squares.reduce((a, b) => add(a, b)));
 }
 
