@@ -42,7 +42,7 @@ const vocabulary = [
   ],
   ...['button: small round fastener', 'moon: pale in the night', 'sun: yellow disc', 'dog', 'book', 'door', 'wheel'],
 ];
-const kept = { llm: 'openai', llmModel: 'tiny', model, k: 8, nInit: 2, threads: 1, workers: 0 } as const;
+const kept = { method: 's3a', llm: 'openai', llmModel: 'tiny', model, k: 8, nInit: 2, threads: 1, workers: 0 } as const;
 
 let folder: string;
 let server: ChatServer | undefined;
@@ -85,7 +85,22 @@ const stageOf = async (run: string): Promise<Record<string, unknown>> => {
 /** The command line in a process of its own, whose environment has names of the user's in it. */
 function spawnDiscover(run: string, baseUrl: string, more: readonly string[] = []) {
   const args = ['discover', 'zqholiday in xanadu', '--model', model, '--vocab', 'zqnames.txt', '--out', run];
-  args.push('--k', '8', '--n-init', '2', '--threads', '1', '--workers', '0', '--llm', 'openai', '--llm-model', 'tiny');
+  args.push(
+    '--method',
+    's3a',
+    '--k',
+    '8',
+    '--n-init',
+    '2',
+    '--threads',
+    '1',
+    '--workers',
+    '0',
+    '--llm',
+    'openai',
+    '--llm-model',
+    'tiny',
+  );
   const home = join(folder, 'zqhome');
   const env = { PATH: process.env.PATH, HOME: home, USER: 'zquser', LOGNAME: 'zquser', HOSTNAME: 'zqhost' };
   const child = spawn(process.execPath, [main, ...args, '--llm-base-url', baseUrl, ...more], { cwd: folder, env });
@@ -143,6 +158,23 @@ describe('what is sent', () => {
       return [`concept: ${name}`, ...(gloss ? [`gloss: ${gloss}`] : [])];
     });
     expect(['', ...known]).toEqual(expect.arrayContaining([...said]));
+  }, 120_000);
+});
+
+describe('with --method auto', () => {
+  it('is asked about the groups whose candidates are close, and about no other', async () => {
+    const baseUrl = await open(good);
+    const auto = { ...options('auto', baseUrl), method: 'auto', llmRepeats: 1 } as const;
+    const { stages } = await discover(auto);
+    const votes = (await readJson(join(folder, 'auto', 'votes.json'))) as { scores: number[] }[];
+    const close = votes.filter(({ scores: [first, second = 0] }) => second > 0.5 * first).length;
+    expect(close).toBeGreaterThan(0);
+    expect(close).toBeLessThan(votes.length);
+    expect(stages.prompt.info).toMatchObject({ clusters: close });
+    expect(server!.received.length).toBe(close);
+    const none = await discover({ ...auto, promptMargin: 0, resume: true });
+    expect(none.stages.prompt.info).toMatchObject({ clusters: 0, requests: 0 });
+    expect(server!.received.length).toBe(close);
   }, 120_000);
 });
 
@@ -350,7 +382,8 @@ describe('an estimate', () => {
     expect(await dry('prompt', 'estimated', '--k', '7')).toMatch(/k may change the vote/);
     expect(await dry('prompt', 'nothing-here')).toMatch(/there is no vote in nothing-here/);
     expect(await dry('discover', 'nowhere', '--vocab', 'zqnames.txt', '--k', '50', ...llm)).toMatch(
-      /^150 to 600 requests for at most 50 clusters; about [\d,]+ tokens to read and [\d,]+ to write/,
+      // A seventh more clusters than --k, as auto has them.
+      /^174 to 696 requests for at most 58 clusters; about [\d,]+ tokens to read and [\d,]+ to write/,
     );
     expect(await dry('fit', 'nowhere', '--vocab', 'zqnames.txt', '--k', '50')).toMatch(
       /^gloss sends nothing; a language/,

@@ -94,7 +94,7 @@ export async function estimateRun(folder: string, overrides: ConfigInput = {}): 
   const { images: _, ...stored } = (await readJson(path)) as Record<string, unknown>;
   const config = parseConfig({ ...stored, ...overrides }, path);
   const { entries } = await loadVocabulary(config.vocab);
-  return estimatePrompts(candidatesOf((await readVotes(folder)).counted.votes, entries, config), config);
+  return estimatePrompts(candidatesOf((await readVotes(folder)).counted.votes, entries, asIfAsked(config)), config);
 }
 
 /** An upper bound before anything is computed, from the number of clusters and the average name of the vocabulary. */
@@ -102,7 +102,7 @@ export async function estimateBound(options: ConfigInput): Promise<PromptEstimat
   const config = parseConfig(options);
   const kinds = typeof config.k === 'number' ? config.k : config.kMax;
   const over = config.method === 'auto' || config.k === 'auto' ? config.overCluster : 1;
-  const clusters = promptMargin(config) === 0 ? 0 : Math.ceil(kinds * over);
+  const clusters = promptMargin(asIfAsked(config)) === 0 ? 0 : Math.ceil(kinds * over);
   const { entries } = await loadVocabulary(config.vocab);
   const empty = sizeOf([]);
   const all = entries.map(entry => sizeOf([candidateOf(entry)]));
@@ -117,6 +117,11 @@ export async function estimateBound(options: ConfigInput): Promise<PromptEstimat
     llm: config.llm,
     budget: config.llmMaxRequests,
   };
+}
+
+/** The estimate is for a language model also where the phrases come from definitions, which cost nothing. */
+function asIfAsked(config: Config): Config {
+  return config.llm === 'gloss' ? { ...config, llm: 'openai' } : config;
 }
 
 /** The estimate in one line. */
