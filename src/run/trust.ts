@@ -80,7 +80,7 @@ export async function trustOf(
     const other = names[i * top] === labels[i] ? i * top + 1 : i * top;
     margin[i] = labels[i] < 0 ? 0 : now[i] - (other < (i + 1) * top ? probabilities[other] : 0);
   }
-  const graph = await neighbourGraph(await before.read(0, before.count), {
+  const graph = await neighbourGraph(before, {
     ...compute,
     width,
     clusters,
