@@ -27,8 +27,16 @@ export interface Assigned {
   readonly compared: number;
 }
 
+/** An image far from the centre of its cluster. */
+export interface Far {
+  readonly index: number;
+  readonly label: number;
+  /** Squared. */
+  readonly distance: number;
+}
+
 // Scores that the filter makes at once: they stay in the processor's caches. Fewer images than the least are not worth a call.
-const SCORES = 2 ** 20;
+const SCORES = 2 ** 19;
 const [LEAST, MOST] = [256, 4096];
 // Groups that are compared one by one before the filter is faster: so many, and one more for each of the latter number.
 const [FEW, GROUPS_A_FEW] = [3, 15];
@@ -120,15 +128,30 @@ export class Assigner {
     return { ...this.#takeChanges(), sizes: this.#sizes.slice(), moved, compared: all };
   }
 
-  /** Squared distances of all images from the float64 centres [k, width] of their clusters. */
-  distances(centres: Float64Array): Float64Array<ArrayBuffer> {
-    const distances = new Float64Array(this.labels.length);
-    for (let i = 0; i < distances.length; i++) {
+  /**
+   * The images with the greatest squared distances from the centres [k, width] of their clusters, the lower index first
+   * among equals. These centres are what the last assignment had in float32.
+   */
+  farthest(centres: Float64Array, count: number): Far[] {
+    const { kernel, padded, norms } = this.#slice;
+    const about = Float64Array.from(this.labels, (label, i) => {
+      const slot = this.#slotOf[label];
+      const score = kernel.dot(this.#slice.row(i), this.#table + 4 * padded * slot) - this.#halves[slot];
+      return norms[i] - 2 * score;
+    });
+    // A distance that is exact must not be taken for smaller than another because these are not.
+    const doubt =
+      4 * this.#eta + this.#round * this.#round + 1e-5 * (about.reduce((a, b) => Math.max(a, b), 0) + this.#eta);
+    const least = about.slice().sort()[Math.max(0, about.length - count)] - doubt;
+    const found: Far[] = [];
+    for (let i = 0; i < about.length; i++) {
+      if (about[i] < least) continue;
       const row = this.#slice.values(i);
-      const at = this.labels[i] * row.length;
-      for (let d = 0; d < row.length; d++) distances[i] += (row[d] - centres[at + d]) ** 2;
+      let [distance, at] = [0, this.labels[i] * row.length];
+      for (let d = 0; d < row.length; d++, at++) distance += (row[d] - centres[at]) ** 2;
+      found.push({ index: i, label: this.labels[i], distance });
     }
-    return distances;
+    return found.sort((a, b) => b.distance - a.distance || a.index - b.index).slice(0, count);
   }
 
   /** What changed since the last call. */
@@ -305,8 +328,8 @@ export class Assigner {
           bytes.set(source.subarray(i * padded, (i + 1) * padded), r * padded);
         });
       }
-      const scores = await filter.run(bytes, chunk.length, step, table);
-      for (let r = 0; r < chunk.length; r++) moved += this.#settle(chunk[r], scores, r, table, quantised, keep);
+      const found = await filter.runAll(bytes, chunk.length, step, table);
+      for (let r = 0; r < chunk.length; r++) moved += this.#settle(chunk[r], found, r, table, quantised, keep);
     }
     return moved;
   }
@@ -314,7 +337,7 @@ export class Assigner {
   /** Settles one image by row r of the scores. */
   #settle(
     i: number,
-    scores: Float32Array,
+    { best: scores, scores: members }: { best: Float32Array; scores: Float32Array },
     r: number,
     { length: farthest, error: coarsest, longest, bias }: FilterTable,
     quantised: QuantisedRows,
@@ -348,10 +371,63 @@ export class Assigner {
     } else {
       for (let g = 0; g < groups; g++) if (scores[base + g] >= sure) this.#metGroup[this.#met++] = g;
     }
-    for (let m = 0; m < this.#met; m++) this.#compare(i, m);
-    const found = this.#best(Number.NEGATIVE_INFINITY, -1);
-    if (keep) this.#bound(i, found, Math.sqrt(Math.max(0, square - 2 * (rest + off))) - this.#round);
+    const found = this.#chosen(i, members, r * groups * GROUP, sure);
+    if (keep) {
+      // Scores about the mean and scores about zero are half the difference of the squared lengths apart.
+      const apart = (this.#slice.norms[i] - square) / 2;
+      if (!Number.isFinite(this.#score)) this.#score = apart - doubt * quantised.squares[i] + top - off;
+      this.#limit(members, r * groups * GROUP, found, apart + off);
+      this.#bound(i, found, Math.sqrt(Math.max(0, square - 2 * (rest + off))) - this.#round);
+    }
     return this.#relabel(i, found);
+  }
+
+  /**
+   * The nearest of the members of the groups met whose scores reach `sure`. Its score is left in `#score`, or infinity when
+   * there is no other, and nothing had to be computed.
+   * @param base of the image's scores
+   */
+  #chosen(i: number, members: Float32Array, base: number, sure: number): number {
+    const { kernel, padded } = this.#slice;
+    const [groups, order, halves] = [this.#groups, this.#order, this.#halves];
+    const row = this.#slice.row(i);
+    let [only, count] = [-1, 0];
+    let [most, best] = [Number.NEGATIVE_INFINITY, -1];
+    for (let m = 0; m < this.#met; m++) {
+      const group = this.#metGroup[m];
+      for (let c = 0, at = base + group; c < GROUP; c++, at += groups) {
+        if (members[at] < sure) continue;
+        const slot = group * GROUP + c;
+        if (count++ === 0) {
+          only = slot;
+          continue;
+        }
+        // The first one is computed once there is a second.
+        for (let s = count === 2 ? only : slot; ; s = slot) {
+          const score = kernel.dot(row, this.#table + 4 * padded * s) - halves[s];
+          if (score > most || (score === most && order[s] < best)) [most, best] = [score, order[s]];
+          if (s === slot) break;
+        }
+      }
+    }
+    this.#score = count === 1 ? Number.POSITIVE_INFINITY : most;
+    return count === 1 ? order[only] : best;
+  }
+
+  /** Limits for the two best scores of every group met, from the scores of the bytes and what these are at most off. */
+  #limit(members: Float32Array, base: number, found: number, off: number): void {
+    const [groups, order] = [this.#groups, this.#order];
+    for (let m = 0; m < this.#met; m++) {
+      const group = this.#metGroup[m];
+      let [others, own] = [Number.NEGATIVE_INFINITY, false];
+      for (let c = 0, at = base + group; c < GROUP; c++, at += groups) {
+        if (order[group * GROUP + c] === found) own = true;
+        else if (members[at] > others) others = members[at];
+      }
+      this.#metCentre[m] = own ? found : -1;
+      this.#metBest[m] = others + off;
+      this.#metSecond[m] = others + off;
+    }
   }
 
   /** Compares images with all centres. */

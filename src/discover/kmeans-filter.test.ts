@@ -25,6 +25,13 @@ test('the best score of every group lies within its limits', async () => {
   );
   const best = await filter.run(bytes, rows, step, rounded);
   expect(best.length).toBe(rows * groups);
+  const all = await filter.runAll(bytes, rows, step, rounded);
+  expect(all.best).toEqual(best);
+  for (let at = 0; at < best.length; at++) {
+    const [row, group] = [Math.floor(at / groups), at % groups];
+    const members = Array.from({ length: GROUP }, (_, m) => all.scores[(row * GROUP + m) * groups + group]);
+    expect(Math.max(...members)).toBe(best[at]);
+  }
   const length = (values: ArrayLike<number>): number => Math.hypot(...Array.from(values));
   let widest = 0;
   for (let i = 0; i < rows; i++) {

@@ -109,6 +109,7 @@ export class ScoreFilter {
   readonly zero: number;
   readonly #session: InferenceSession;
   #best = new Float32Array(0);
+  #scores = new Float32Array(0);
 
   private constructor(session: InferenceSession, most: number) {
     this.#session = session;
@@ -148,12 +149,35 @@ export class ScoreFilter {
    * @returns [rows, groups], overwritten by the next call
    */
   async run(bytes: Uint8Array, rows: number, step: number, table: FilterTable): Promise<Float32Array> {
+    return (await this.#run(bytes, rows, step, table, false)).best;
+  }
+
+  /** As `run`, with the scores [rows, groups·size] of all members, in the order of the table's columns. */
+  runAll(
+    bytes: Uint8Array,
+    rows: number,
+    step: number,
+    table: FilterTable,
+  ): Promise<{ best: Float32Array; scores: Float32Array }> {
+    return this.#run(bytes, rows, step, table, true);
+  }
+
+  async #run(
+    bytes: Uint8Array,
+    rows: number,
+    step: number,
+    table: FilterTable,
+    all: boolean,
+  ): Promise<{ best: Float32Array; scores: Float32Array }> {
     const width = bytes.length / rows;
     const slots = table.scales.length;
     // ONNX Runtime's binding runs in one go between events, so of calls at a time each is read before the next one writes.
     const size = rows * table.groups;
     if (this.#best.length < size) this.#best = new Float32Array(size);
     const best = this.#best.subarray(0, size);
+    const count = all ? rows * slots : 0;
+    if (this.#scores.length < count) this.#scores = new Float32Array(count);
+    const scores = this.#scores.subarray(0, count);
     const feeds = {
       rows: new Tensor('uint8', bytes, [rows, width]),
       table: new Tensor('int8', table.bytes, [width, slots]),
@@ -161,8 +185,12 @@ export class ScoreFilter {
       scales: new Tensor('float32', table.scales, [slots]),
       biases: new Tensor('float32', table.biases, [slots]),
     };
-    await this.#session.run(feeds, { best: new Tensor('float32', best, [rows, table.groups]) });
-    return best;
+    const results = { best: new Tensor('float32', best, [rows, table.groups]) };
+    await this.#session.run(
+      feeds,
+      all ? { ...results, scores: new Tensor('float32', scores, [rows, slots]) } : results,
+    );
+    return { best, scores };
   }
 }
 
@@ -192,6 +220,9 @@ function filterModel(width: number, size: number, zero: number): Uint8Array {
       nodeProto({ type: 'Reshape', inputs: ['scores', 'split'], outputs: ['members'] }),
       nodeProto({ type: 'ReduceMax', inputs: ['members', 'axes'], outputs: ['best'], attributes: { keepdims: 0 } }),
     ],
-    outputs: [valueInfoProto('best', 'float32', ['rows', 'groups'])],
+    outputs: [
+      valueInfoProto('best', 'float32', ['rows', 'groups']),
+      valueInfoProto('scores', 'float32', ['rows', 'slots']),
+    ],
   });
 }

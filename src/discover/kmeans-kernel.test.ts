@@ -28,6 +28,8 @@ test.each([1, 16, 45, 512])('products, sums and bytes of rows of %i values', wid
     expect([out[c]]).toBeAllclose([expected], { atol: 1e-6 * width, rtol: 0 });
     expect(kernel.dot(1024, centresAt + 4 * c * padded)).toBe(out[c]);
   }
+  const square = row.reduce((sum, value) => sum + value * value, 0);
+  expect([kernel.square(1024)]).toBeAllclose([square], { rtol: 1e-14 });
 
   // A grid of 2⁻¹⁰.
   const magic = 1.5 * 2 ** 42;

@@ -10,6 +10,8 @@ export interface Kernel {
   dots(row: number, centres: number, out: number): void;
   /** The dot product with one row, the same number to the last bit. */
   dot(row: number, centre: number): number;
+  /** The squared length of a row in float64. */
+  square(row: number): number;
   /** Adds a row to a float64 row, or takes it away (`sign` −1), after rounding to the grid that `magic` stands for. */
   add(row: number, sum: number, magic: number, sign: number): void;
   /**
@@ -62,7 +64,8 @@ const vector = (opcode: number): number[] => [0xfd, ...unsigned(opcode)];
 const load = (offset: number): number[] => [...vector(0x00), 2, ...unsigned(offset)];
 const store = (offset: number): number[] => [...vector(0x0b), 2, ...unsigned(offset)];
 const lane = (index: number): number[] => [...vector(0x1f), index];
-const [I32_ADD, I32_LESS, F32_ADD] = [[0x6a], [0x49], [0x92]];
+const doubleLane = (index: number): number[] => [...vector(0x21), index];
+const [I32_ADD, I32_LESS, F32_ADD, F64_ADD] = [[0x6a], [0x49], [0x92], [0xa0]];
 const storeFloat = (offset: number): number[] => [0x38, 2, ...unsigned(offset)];
 const f32x4 = {
   splat: vector(0x13),
@@ -105,7 +108,7 @@ interface Code {
 }
 
 function kernelBytes(width: number): Uint8Array<ArrayBuffer> {
-  const codes = [dotsCode(width), dotCode(width), addCode(width), quantiseCode(width)];
+  const codes = [dotsCode(width), dotCode(width), squareCode(width), addCode(width), quantiseCode(width)];
   const types = codes.map(({ parameters, results = [] }) => [
     0x60,
     ...list(parameters.map(type => [type])),
@@ -178,6 +181,28 @@ function dotCode(width: number): Code {
       ]),
       ...[...get(even), ...get(even + 1), ...f32x4.add, ...set(even)],
       ...total(even),
+    ],
+  };
+}
+
+function squareCode(width: number): Code {
+  const [row, end, x, sum] = [0, 1, 2, 3];
+  return {
+    name: 'square',
+    parameters: [I32],
+    results: [F64],
+    locals: [I32, V128, V128, V128],
+    body: [
+      ...[...get(row), ...int(4 * width), ...I32_ADD, ...set(end)],
+      ...loop(row, end, [
+        ...repeat(8, i => [
+          ...[...get(row), ...loadHalf(8 * i), ...f64x2.promote, ...tee(x)],
+          ...[...get(x), ...f64x2.mul, ...get(sum + (i % 2)), ...f64x2.add, ...set(sum + (i % 2))],
+        ]),
+        ...move(row, 64),
+      ]),
+      ...[...get(sum), ...get(sum + 1), ...f64x2.add, ...set(sum)],
+      ...[...get(sum), ...doubleLane(0), ...get(sum), ...doubleLane(1), ...F64_ADD],
     ],
   };
 }

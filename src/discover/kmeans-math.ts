@@ -1,4 +1,5 @@
 /** The arithmetic of k-means beside its products, in float64: means, empty clusters, inertia. */
+import type { Far } from './kmeans-assign.ts';
 
 /** Σ x·x + … of all images in clusters [k] with these sums and sizes, about these centres [k, width]. */
 export function inertiaOf(total: number, sums: Float64Array, sizes: Int32Array, centres: ArrayLike<number>): number {
@@ -19,22 +20,20 @@ export function inertiaOf(total: number, sums: Float64Array, sizes: Int32Array, 
  * Moves the images farthest from their centres into the empty clusters, in `sums` [k, width] and `sizes` [k], one each,
  * the farthest first and the lower index first among equals (scikit-learn, `_relocate_empty_clusters_dense`). Nothing
  * moves when every image lies on its centre: there are fewer distinct images than clusters.
- * @param distances [N] of the images from their centres
+ * @param farthest as many images as clusters are empty, the farthest from their centres first
  */
 export async function relocateEmpty(
   empty: readonly number[],
-  distances: Float64Array,
-  labels: Int32Array,
+  farthest: readonly Far[],
   row: (image: number) => Promise<Float32Array>,
   sums: Float64Array,
   sizes: Int32Array,
 ): Promise<void> {
   const width = sums.length / sizes.length;
-  const farthest = [...labels.keys()].sort((a, b) => distances[b] - distances[a] || a - b);
-  if (distances[farthest[0]] === 0) return;
+  if (farthest[0].distance === 0) return;
   for (const [rank, cluster] of empty.entries()) {
-    const values = await row(farthest[rank]);
-    const from = labels[farthest[rank]];
+    const { index, label: from } = farthest[rank];
+    const values = await row(index);
     for (let d = 0; d < width; d++) {
       sums[from * width + d] -= values[d];
       sums[cluster * width + d] = values[d];

@@ -1,5 +1,5 @@
 /** What a slice of images is asked, and its answers: by a message in a thread of its own, by a call when it is small. */
-import { type Assigned, Assigner, type AssignStep } from './kmeans-assign.ts';
+import { type Assigned, Assigner, type AssignStep, type Far } from './kmeans-assign.ts';
 import { type Located, Seeder, type Trial, type Wanted } from './kmeans-seed.ts';
 import { ImageSlice } from './kmeans-slice.ts';
 
@@ -14,7 +14,7 @@ export type SliceRequest =
   | { readonly kind: 'locate'; readonly kept: number; readonly wanted: readonly Wanted[] }
   | { readonly kind: 'assign'; readonly step: AssignStep }
   | { readonly kind: 'labels' }
-  | { readonly kind: 'distances'; readonly centres: Float64Array }
+  | { readonly kind: 'farthest'; readonly centres: Float64Array; readonly count: number }
   | { readonly kind: 'close' };
 
 /** The answer to each kind of request. */
@@ -30,7 +30,7 @@ export interface SliceAnswers {
   locate: Located[];
   assign: Assigned;
   labels: Int32Array;
-  distances: Float64Array;
+  farthest: Far[];
   close: undefined;
 }
 
@@ -69,8 +69,8 @@ export function openSlice(): (request: SliceRequest) => Promise<SliceAnswers[key
         return assigner.assign(request.step);
       case 'labels':
         return assigner.labels.slice();
-      case 'distances':
-        return assigner.distances(request.centres);
+      case 'farthest':
+        return assigner.farthest(request.centres, request.count);
       case 'close':
         // Lets go of the images: the thread may serve others.
         [slice, assigner, seeder] = empty();

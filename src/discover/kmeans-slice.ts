@@ -76,19 +76,15 @@ export class ImageSlice {
   append(block: Float32Array): void {
     const { width, padded } = this;
     const memory = new Float32Array(this.kernel.memory.buffer, this.#rows, padded * this.count);
-    for (let from = 0; from < block.length; from += width) {
-      memory.set(padded === width ? block : block.subarray(from, from + width), this.#loaded * padded);
-      const end = padded === width ? block.length : from + width;
-      for (let row = from; row < end; row += width) {
-        let [even, odd] = [0, 0];
-        for (let d = row; d < row + width - 1; d += 2) {
-          even += block[d] * block[d];
-          odd += block[d + 1] * block[d + 1];
-        }
-        if (width % 2 === 1) even += block[row + width - 1] ** 2;
-        this.norms[this.#loaded++] = even + odd;
+    const end = this.#loaded + block.length / width;
+    if (padded === width) memory.set(block, this.#loaded * padded);
+    else {
+      for (let i = this.#loaded, from = 0; i < end; i++, from += width) {
+        memory.set(block.subarray(from, from + width), i * padded);
       }
-      if (padded === width) return;
+    }
+    for (; this.#loaded < end; this.#loaded++) {
+      this.norms[this.#loaded] = this.kernel.square(this.row(this.#loaded));
     }
   }
 
@@ -116,15 +112,20 @@ export class ImageSlice {
     for (let i = 0; i < this.count; i += sample) looked.push(i);
     const sum = new Float64Array(this.width);
     for (const i of looked) {
-      this.values(i).forEach((value, d) => {
-        sum[d] += value;
-      });
+      const row = this.values(i);
+      for (let d = 0; d < row.length; d++) sum[d] += row[d];
     }
     for (let d = 0; d < this.width; d++) mean[d] = sum[d] / looked.length;
     // A range that holds whole rows in 99 of 100 cases; a value outside costs a row more than a wider step does.
-    const ranges = looked.map(i =>
-      this.values(i).reduce((most, value, d) => Math.max(most, Math.abs(value - mean[d])), 0),
-    );
+    const ranges = looked.map(i => {
+      const row = this.values(i);
+      let most = 0;
+      for (let d = 0; d < row.length; d++) {
+        const size = Math.abs(row[d] - mean[d]);
+        if (size > most) most = size;
+      }
+      return most;
+    });
     const range = ranges.sort((a, b) => a - b)[Math.floor(0.99 * (ranges.length - 1))];
     const step = Math.fround(Math.max(range / filter.most, 1e-30));
     const squares = new Float32Array(this.count);

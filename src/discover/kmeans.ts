@@ -199,9 +199,12 @@ export class KMeans {
     if (empty.length === 0) return undefined;
     const { slices } = await this.#load();
     const filled = { sums: sums.slice(), sizes: sizes.slice() };
-    const distances = await all(slices, slice => slice.ask<'distances'>({ kind: 'distances', centres }));
-    const row = (image: number): Promise<Float32Array> => this.#row(image);
-    await relocateEmpty(empty, joined(distances, this.count), await this.#labels(), row, filled.sums, filled.sizes);
+    const parts = await all(slices, async slice => {
+      const far = await slice.ask<'farthest'>({ kind: 'farthest', centres, count: empty.length });
+      return far.map(image => ({ ...image, index: slice.start + image.index }));
+    });
+    const farthest = parts.flat().sort((a, b) => b.distance - a.distance || a.index - b.index);
+    await relocateEmpty(empty, farthest, image => this.#row(image), filled.sums, filled.sizes);
     return filled;
   }
 
