@@ -55,6 +55,20 @@ describe('the opener', () => {
     ).toEqual([]);
   });
 
+  it('and of a benchmark only what scores imports it, and no method imports what scores', () => {
+    const ofBench = importers(sources, UNSEALED).filter(file => file.startsWith('src/benchmark/'));
+    expect(ofBench).toEqual(['src/benchmark/score.ts']);
+    const knows = importers(sources, 'src/benchmark/score.ts');
+    expect(knows).toContain('src/benchmark/bench.ts');
+    const unaware = /^src\/benchmark\/(methods\/|ablations\/|method|context|shared-run|nearest|tuned|data)/;
+    expect(knows.filter(file => unaware.test(file))).toEqual([]);
+    // Nor do methods get at the labels by another way: a sealed split is named by the orchestrator and its data alone.
+    const seals = importers(sources, 'src/evaluate/sealed-labels.ts').filter(file => file.startsWith('src/benchmark/'));
+    expect(seals).toEqual(['src/benchmark/data.ts', 'src/benchmark/score.ts']);
+    const data = importers(sources, 'src/benchmark/data.ts');
+    expect(data.filter(file => file.startsWith('src/benchmark/methods/'))).toEqual([]);
+  });
+
   it('is noticed wherever it is imported', () => {
     const wrong = new Map([
       ['src/run/vote.ts', "import { openLabels as o } from '../evaluate/open-labels.ts';"],

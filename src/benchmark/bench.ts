@@ -9,7 +9,7 @@ import { ablationOf } from './ablations/index.ts';
 import { type CellResult, keyOfCell, readCell, writeCell } from './cells.ts';
 import { openContext } from './context.ts';
 import { type BenchSplit, type EmbeddedSplit, embedSplit, openSplit, partOf } from './data.ts';
-import { type BenchOrder, openBenchFolder } from './folder.ts';
+import { type BenchOrder, keepOrder, readOrder } from './folder.ts';
 import { DEFAULT_METHODS, methodOf } from './methods/index.ts';
 import { createPace } from './pace.ts';
 import { type Cell, type Plan, planCells } from './plan.ts';
@@ -60,11 +60,12 @@ export async function bench(
     return { methods, seeds };
   };
   check({ ...given, settings });
-  const load = (data: string | undefined, seed: number, partial?: boolean): Promise<ProtocolData> =>
-    loadProtocol(protocol, data, { seed, partial });
-  const first = await load(given.data, given.seeds?.[0] ?? 0, given.partial);
-  const order = await openBenchFolder(out, { ...given, settings }, resume);
+  const order = await readOrder(out, { ...given, settings }, resume);
   const { methods, seeds } = check(order);
+  const load = (seed: number): Promise<ProtocolData> =>
+    loadProtocol(protocol, order.data, { seed, partial: order.partial });
+  const first = await load(seeds[0]);
+  await keepOrder(out, order);
   const began = performance.now();
 
   const spec = await vocabularySpec(order.settings.vocab ?? first.vocab ?? 'in21k', join(out, 'vocabularies'));
@@ -82,6 +83,7 @@ export async function bench(
     trained: order.trained ?? false,
   });
 
+  const quiet = quieter(hooks);
   let current: SeedData | undefined;
   let drawnFor: number | undefined;
   const dataOf = async (seed: number): Promise<SeedData> => {
@@ -89,11 +91,11 @@ export async function bench(
     if (current && (drawnFor === seed || !first.drawn)) return current;
     await current?.dispose();
     current = undefined;
-    const data = seed === (seeds[0] ?? 0) ? first : await load(order.data, seed, order.partial);
+    const data = seed === seeds[0] ? first : await load(seed);
     const place = { out, cache: first.drawn ? order.data : undefined, hooks };
     const test = data.splits.test && (await openSplit(data.splits.test, place));
     const embedded = new Map<string, EmbeddedSplit>();
-    const unseen = test && (await embedSplit(test, base, hooks));
+    const unseen = test && (await embedSplit(test, base, quiet));
     if (unseen) embedded.set(test.images, unseen);
     current = {
       data,
@@ -111,7 +113,6 @@ export async function bench(
   const computed: Computed[] = [];
   const failures: BenchResults['failures'] = [];
   const pace = createPace(plan.cells);
-  const quiet = quieter(hooks);
   const sum = (): Promise<BenchResults> =>
     summed({
       protocol: first,

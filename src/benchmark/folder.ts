@@ -1,6 +1,5 @@
 /** The folder of a benchmark: what was asked for is kept in it, so that it can go on with `--resume` alone. */
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type ConfigInput, parsePartialConfig } from '../config/schema.ts';
@@ -27,10 +26,10 @@ export interface BenchOrder extends Omit<z.output<typeof orderSchema>, 'settings
 }
 
 /**
- * Makes the folder, or goes on in it: what is asked for anew wins over what was asked for before, and ablations are added.
+ * What is to be done in a folder: with what was asked for there before; what is asked for anew wins, and ablations are added.
  * @throws S3aError RUN_EXISTS when there is a benchmark and `resume` is not set, RUN when the folder holds something else
  */
-export async function openBenchFolder(folder: string, order: BenchOrder, resume: boolean): Promise<BenchOrder> {
+export async function readOrder(folder: string, order: BenchOrder, resume: boolean): Promise<BenchOrder> {
   const path = join(folder, 'bench.json');
   let wanted = order;
   if (existsSync(path)) {
@@ -51,7 +50,10 @@ export async function openBenchFolder(folder: string, order: BenchOrder, resume:
   } else if (existsSync(folder) && readdirSync(folder).length > 0) {
     throw new S3aError('RUN', `${folder} is not empty and not a benchmark`, 'Choose another --out.');
   }
-  await mkdir(folder, { recursive: true });
-  await writeAtomic(path, `${JSON.stringify(wanted, null, 2)}\n`);
   return wanted;
+}
+
+/** Keeps it for `--resume`; makes the folder. */
+export async function keepOrder(folder: string, order: BenchOrder): Promise<void> {
+  await writeAtomic(join(folder, 'bench.json'), `${JSON.stringify(order, null, 2)}\n`);
 }

@@ -80,7 +80,7 @@ export function barSpec(title: string, points: readonly Point[]): Spec {
       colours(series),
     ],
     axes: [
-      { orient: 'left', scale: 'y', domain: false, ticks: false, labelLimit: 260 },
+      { orient: 'left', scale: 'y', domain: false, ticks: false, labelLimit: 340 },
       { orient: 'bottom', scale: 'x', grid: true, format: '%', tickCount: 6 },
     ],
     legends: [{ fill: 'colour', orient: 'bottom', direction: 'horizontal', labelLimit: 400 }],

@@ -2,7 +2,7 @@
 import type { Ablation } from '../ablation.ts';
 import { s3a } from '../methods/s3a.ts';
 
-const DECAYS = [0, 0.9, 0.98, 0.99, 0.999, 0.9998];
+const DECAYS = [0, 0.9, 0.99, 0.999];
 
 export const ema: Ablation = {
   name: 'ema',

@@ -8,7 +8,7 @@ export const wStr: Ablation = {
   about: 'The instance loss keeps its weight.',
   axis: { title: 'w_str', scale: 'linear' },
   variants: ({ config }) =>
-    [...new Set([0, 0.1, 0.25, 0.5, 1, 2, config.structuralWeight])]
+    [...new Set([0, 0.1, 0.25, 0.5, 1, config.structuralWeight])]
       .sort((a, b) => a - b)
       .map(value => ({ name: String(value), value, method: s3a, settings: { structuralWeight: value } })),
 };

@@ -1,7 +1,7 @@
 /** The methods by name, in the order of the table. */
 import { S3aError } from '../../errors.ts';
 import type { Method } from '../method.ts';
-import { auto } from './auto.ts';
+import { auto, autoDiscovery } from './auto.ts';
 import { bound } from './bound.ts';
 import { clip } from './clip.ts';
 import { kmeansVote } from './kmeans-vote.ts';
@@ -9,7 +9,7 @@ import { must } from './must.ts';
 import { s3a, s3aDiscovery } from './s3a.ts';
 import { scd } from './scd.ts';
 
-export const METHODS: readonly Method[] = [bound, clip, kmeansVote, scd, must, s3aDiscovery, s3a, auto];
+export const METHODS: readonly Method[] = [bound, clip, kmeansVote, scd, must, s3aDiscovery, s3a, autoDiscovery, auto];
 
 /** What is measured when nobody asks for anything else. */
 export const DEFAULT_METHODS: readonly string[] = ['bound', 'clip', 'kmeans-vote', 'scd', 'must', 's3a', 'auto'];
