@@ -45,9 +45,10 @@ export function printRows(title: string, rows: readonly Row[], facts: Record<str
   const short = (value: number): string => value.toPrecision(3);
   const cell = (value: number | undefined, range?: [number, number]): string =>
     value === undefined ? '-' : `${short(value)}${range ? ` (${range.map(short).join('–')})` : ''}`;
-  const peerName = rows.find(row => row.peerName)?.peerName ?? 'peer';
+  const peers = new Set(rows.flatMap(row => row.peerName ?? []));
+  const peerName = peers.size === 1 ? [...peers][0] : 'peer';
   const table = [
-    ['', 'unit', 'ours', peerName, 'ratio', 'GFLOP/s', 'of the best product'],
+    ['', 'unit', 'ours', peerName, 'ratio', 'GFLOP/s', 'of the best product', ...(peers.size > 1 ? ['peer'] : [])],
     ...rows.map(row => [
       row.name,
       row.unit,
@@ -56,6 +57,7 @@ export function printRows(title: string, rows: readonly Row[], facts: Record<str
       cell(row.ratio),
       cell(row.gflops),
       row.shareOfPeak === undefined ? '-' : `${Math.round(100 * row.shareOfPeak)} %`,
+      ...(peers.size > 1 ? [row.peerName ?? '-'] : []),
     ]),
   ];
   const widths = table[0].map((_, i) => Math.max(...table.map(line => line[i].length)));
