@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { TEMPLATES } from '../clip/prototypes.ts';
 import { MAX_PIXELS } from '../images/image.ts';
+import { TRACKERS } from '../track/open.ts';
 
 /** Which part of the work a setting belongs to; help texts show one section a group. */
 export type Group = 'model' | 'run' | 'discover' | 'llm' | 'train';
@@ -244,6 +245,15 @@ export const configSchema = z.strictObject({
   emaEnd: share().default(0.9998).describe("Decay of the teacher's average after the ramp").meta(of('train')),
   emaSteps: count(0).default(2000).describe('Steps of that ramp').meta(of('train')),
   renewFrom: count(0).default(2).describe('First epoch whose structural labels the teacher renews').meta(of('train')),
+  track: z
+    .array(z.enum(TRACKERS))
+    .default([])
+    .describe('Where the figures of the training go besides metrics.jsonl; repeatable')
+    .meta(of('train')),
+  mlflowUri: text()
+    .optional()
+    .describe('Address of the MLflow server for --track mlflow; default MLFLOW_TRACKING_URI')
+    .meta(of('train')),
 });
 
 /** All settings, complete. */

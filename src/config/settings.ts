@@ -20,6 +20,7 @@ export interface Setting {
 interface Described {
   type?: string;
   enum?: string[];
+  items?: Described;
   const?: string;
   anyOf?: Described[];
   minimum?: number;
@@ -62,7 +63,7 @@ function allowedBy(field: Described): string {
   if (field.enum) return field.enum.length === 1 ? `only ${field.enum[0]}` : `one of ${field.enum.join(', ')}`;
   if (field.const !== undefined) return field.const;
   if (field.type === 'boolean') return 'true or false';
-  if (field.type === 'array') return 'a list of texts';
+  if (field.type === 'array') return field.items?.enum ? allowedBy(field.items) : 'a list of texts';
   if (field.type === 'string') return 'a text that is not empty';
   if (field.type === 'null') return 'null';
   const { minimum, exclusiveMinimum, maximum } = field;

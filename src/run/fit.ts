@@ -10,6 +10,7 @@ import { type Named, prototypes } from './prototypes.ts';
 import { realign } from './realign.ts';
 import { openRun, type Run, reopenRun } from './store.ts';
 import { summarise } from './summary.ts';
+import { checkTrackers } from './track.ts';
 import { train as selfTrain } from './train.ts';
 import { type Voted, vote } from './vote.ts';
 
@@ -34,6 +35,7 @@ export interface FitOptions extends ConfigInput {
 export async function fit({ out, resume = false, ...options }: FitOptions, hooks: RunHooks = {}): Promise<RunSummary> {
   return using(await openRun(out, options, resume, hooks), async run => {
     checkTrainable(run);
+    checkTrackers(run);
     const found = await find(run);
     await finish(run, found);
   });
@@ -54,6 +56,7 @@ export async function discover(
 export async function train(folder: string, overrides: ConfigInput = {}, hooks: RunHooks = {}): Promise<RunSummary> {
   return using(await reopenRun(folder, overrides, hooks), async run => {
     checkTrainable(run);
+    checkTrackers(run);
     const found = await find(run);
     await finish(run, found);
   });

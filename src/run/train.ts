@@ -13,6 +13,7 @@ import { createLoader } from '../images/loader.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
+import { forgetTracked } from '../track/open.ts';
 import { train as selfTrain, type TrainProgress } from '../train/loop.ts';
 import type { Embedded } from './embed.ts';
 import type { Discovered } from './label.ts';
@@ -20,6 +21,7 @@ import { relabelOf } from './method.ts';
 import type { Named } from './prototypes.ts';
 import type { Run } from './store.ts';
 import { readColumns, writeColumns } from './tables.ts';
+import { type Tracking, trackTraining } from './track.ts';
 
 /** What one of the two networks makes of the images. */
 export interface Predicted {
@@ -81,7 +83,8 @@ export async function train(
     const { checkpoint, logitScale } = await run.clip();
     const images = visionParameters(checkpoint.config).map(({ name }) => name);
     await forgetOther(run, key);
-    const result = await selfTrain(
+    const tracking = trackTraining(run);
+    const training = selfTrain(
       {
         config: checkpoint.config,
         preprocess: checkpoint.preprocess,
@@ -101,8 +104,9 @@ export async function train(
         workers: config.workers,
         cacheBytes: config.cacheBytes,
       },
-      { folder: run.folder, report: progress => tell(run, progress), signal: run.hooks.signal },
+      { folder: run.folder, report: progress => tell(run, progress, tracking), signal: run.hooks.signal },
     );
+    const result = await tracking.during(training);
     for (const { index, reason } of result.failed) {
       run.warn(`${embedded.files[index]} could not be read during training: ${reason}`);
     }
@@ -127,10 +131,12 @@ async function forgetOther(run: Run, key: string): Promise<void> {
   if (known === key) return;
   await rm(run.path('checkpoints'), { recursive: true, force: true });
   await rm(run.path('metrics.jsonl'), { force: true });
+  await forgetTracked(run.folder);
   await writeAtomic(path, `${JSON.stringify({ key })}\n`);
 }
 
-function tell(run: Run, progress: TrainProgress): void {
+function tell(run: Run, progress: TrainProgress, tracking: Tracking): void {
+  tracking.tell(progress);
   if (progress.kind === 'note') run.warn(progress.message);
   if (progress.kind !== 'step') return;
   const { step, steps, epoch, epochs, loss, maskShare, agreement, imagesPerSecond } = progress;

@@ -1,0 +1,51 @@
+/** The figures of a training, for the trackers that were asked for. */
+import { basename, resolve } from 'node:path';
+import { mlflowPlace } from '../track/mlflow-api.ts';
+import { openTrackers } from '../track/open.ts';
+import type { TrainProgress } from '../train/loop.ts';
+import type { Run } from './store.ts';
+
+export interface Tracking {
+  /** Passes the figures of a step on, where metrics.jsonl has a line for it. */
+  tell(progress: TrainProgress): void;
+  /** Waits for the training and ends the trackers as it ended. */
+  during<T>(training: Promise<T>): Promise<T>;
+}
+
+/** As train/loop.ts writes metrics.jsonl. */
+const LOG_EVERY = 10;
+
+/** Opens the trackers of a run; what goes wrong with them is a warning and never ends the training. */
+export function trackTraining(run: Run): Tracking {
+  const { track, mlflowUri, images: _, ...settings } = run.config;
+  const tracker = openTrackers(track, run.folder, { mlflowUri, onWarning: message => run.warn(message) });
+  tracker.hparams({ run: basename(resolve(run.folder)), ...settings });
+  return {
+    tell(progress) {
+      if (progress.kind !== 'step') return;
+      const { kind: _, step, steps, epochs, secondsLeft: __, ...figures } = progress;
+      if (step % LOG_EVERY === 0 || step % (steps / epochs) === 0) tracker.log(step, numbersOf(figures));
+    },
+    async during(training) {
+      try {
+        const result = await training;
+        await tracker.close('finished');
+        return result;
+      } catch (error) {
+        await tracker.close(run.hooks.signal?.aborted ? 'stopped' : 'failed');
+        throw error;
+      }
+    },
+  };
+}
+
+/** Throws S3aError TRACK, before any work, when MLflow is asked for and there is no address that can be meant. */
+export function checkTrackers({ config: { track, mlflowUri } }: Run): void {
+  if (track.includes('mlflow')) mlflowPlace(mlflowUri);
+}
+
+function numbersOf(figures: object): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(figures).filter((entry): entry is [string, number] => typeof entry[1] === 'number'),
+  );
+}
