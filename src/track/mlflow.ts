@@ -138,6 +138,8 @@ export function createMlflowTracker(place: MlflowPlace, file: string, options: M
         await end(outcome);
         over.abort();
         await late;
+        // A request that nobody waits for any more.
+        stop.abort(new Error('closed'));
       })();
       return closing;
     },
