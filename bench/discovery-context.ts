@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clip } from '../src/clip/clip.ts';
+import { prototypes as makePrototypes, TEMPLATES } from '../src/clip/prototypes.ts';
 import { cluster } from '../src/discover/cluster.ts';
 import { estimateK } from '../src/discover/estimate-k.ts';
 import { type NeighbourGraph, neighbourGraph } from '../src/discover/neighbours.ts';
@@ -34,7 +35,8 @@ export interface Context extends Draw {
   readonly answers: Int32Array;
   /** The number of clusters that a user would have got or given. */
   readonly k: number;
-  readonly graph: (count: number) => Promise<NeighbourGraph>;
+  /** The neighbour graph; with more than `most` images, within clusters. */
+  readonly graph: (count: number, most?: number, clusters?: Int32Array) => Promise<NeighbourGraph>;
   /** [N] clusters by k-means for so many. */
   readonly clusters: (k: number) => Promise<Int32Array>;
 }
@@ -60,8 +62,7 @@ export async function openBench(clip: Clip, folder: string, threads: number | un
     });
     return out;
   };
-  const { prototypes: make, TEMPLATES } = await import('../src/clip/prototypes.ts');
-  const prototypes = await make(
+  const prototypes = await makePrototypes(
     entries.map(({ name }) => name),
     TEMPLATES,
     clip.embedTexts,
@@ -106,8 +107,10 @@ export async function openContext(bench: Bench, seed: number, kind: DrawKind): P
     answers: Int32Array.from(draw.truth, name => rowOf.get(name) ?? -1),
     k: kind.k === 'estimate' ? await estimate() : Math.max(2, Math.round(kind.k * kind.classes)),
     clusters,
-    graph: count => {
-      const made = graphs.get(count) ?? neighbourGraph(draw.features, { width, count, threads });
+    graph: (count, most, within) => {
+      const options = { width, count, threads, most };
+      if (within && most === 0) return neighbourGraph(draw.features, { ...options, clusters: within });
+      const made = graphs.get(count) ?? neighbourGraph(draw.features, options);
       graphs.set(count, made);
       return made;
     },

@@ -26,7 +26,12 @@ export interface DrawKind {
   readonly missing?: number;
   /** Number of clusters as a factor of the true one, or estimated. */
   readonly k: number | 'estimate';
+  /** Column of the summary that it counts in. */
+  readonly group: DrawGroup;
 }
+
+export const DRAW_GROUPS = ['balanced', 'long-tailed', 'names missing', 'K ±30 %', 'K estimated'] as const;
+export type DrawGroup = (typeof DRAW_GROUPS)[number];
 
 /** All that a method sees of a draw, and the truth that it does not. */
 export interface Draw {
@@ -41,17 +46,35 @@ export interface Draw {
 
 /** The kinds of the table, in its order. */
 export const DRAW_KINDS: readonly DrawKind[] = [
-  { name: 'balanced 10 × 40', classes: 10, images: 40, k: 1 },
-  { name: 'balanced 30 × 40', classes: 30, images: 40, k: 1 },
-  { name: 'balanced 60 × 20', classes: 60, images: 20, k: 1 },
-  { name: 'balanced 30 × 10', classes: 30, images: 10, k: 1 },
-  { name: 'balanced 30 × 40, K −30 %', classes: 30, images: 40, k: 0.7 },
-  { name: 'balanced 30 × 40, K +30 %', classes: 30, images: 40, k: 1.3 },
-  { name: 'balanced 30 × 40, K estimated', classes: 30, images: 40, k: 'estimate' },
-  { name: 'long-tailed 30', classes: 30, images: 200, tail: true, k: 1 },
-  { name: 'long-tailed 60', classes: 60, images: 200, tail: true, k: 1 },
-  { name: 'long-tailed 60, K estimated', classes: 60, images: 200, tail: true, k: 'estimate' },
-  { name: '30 × 40, a fifth of the names missing', classes: 30, images: 40, missing: 0.2, k: 1 },
+  { name: 'balanced 10 × 40', classes: 10, images: 40, k: 1, group: 'balanced' },
+  { name: 'balanced 30 × 40', classes: 30, images: 40, k: 1, group: 'balanced' },
+  { name: 'balanced 60 × 20', classes: 60, images: 20, k: 1, group: 'balanced' },
+  { name: 'balanced 30 × 10', classes: 30, images: 10, k: 1, group: 'balanced' },
+  { name: 'balanced 30 × 40, K −30 %', classes: 30, images: 40, k: 0.7, group: 'K ±30 %' },
+  { name: 'balanced 30 × 40, K +30 %', classes: 30, images: 40, k: 1.3, group: 'K ±30 %' },
+  { name: 'balanced 30 × 40, K estimated', classes: 30, images: 40, k: 'estimate', group: 'K estimated' },
+  { name: 'long-tailed 30', classes: 30, images: 200, tail: true, k: 1, group: 'long-tailed' },
+  { name: 'long-tailed 60', classes: 60, images: 200, tail: true, k: 1, group: 'long-tailed' },
+  { name: 'long-tailed 60, K estimated', classes: 60, images: 200, tail: true, k: 'estimate', group: 'K estimated' },
+  {
+    name: '30 × 40, a fifth of the names missing',
+    classes: 30,
+    images: 40,
+    missing: 0.2,
+    k: 1,
+    group: 'names missing',
+  },
+  { name: 'long-tailed 60, K −30 %', classes: 60, images: 200, tail: true, k: 0.7, group: 'K ±30 %' },
+  { name: 'long-tailed 60, K +30 %', classes: 60, images: 200, tail: true, k: 1.3, group: 'K ±30 %' },
+  {
+    name: 'long-tailed 60, a fifth of the names missing',
+    classes: 60,
+    images: 200,
+    tail: true,
+    missing: 0.2,
+    k: 1,
+    group: 'names missing',
+  },
 ];
 
 /** Side of the drawings in pixels, as in the demo. */

@@ -1,6 +1,7 @@
 /** `npm run bench -- <name> [options]`. */
 import { messageOf } from '../src/errors.ts';
 import { benchDiscovery } from './discovery.ts';
+import { benchMethods } from './discovery-methods.ts';
 import { benchEngine } from './engine.ts';
 import { benchScale } from './scale.ts';
 
@@ -8,6 +9,7 @@ const benches: Record<string, (args: string[]) => Promise<void>> = {
   engine: benchEngine,
   discovery: benchDiscovery,
   scale: benchScale,
+  methods: benchMethods,
 };
 
 const [name, ...args] = process.argv.slice(2);

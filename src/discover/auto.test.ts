@@ -5,7 +5,7 @@ import { confidences } from './confidence.ts';
 import { withoutHubs } from './hubs.ts';
 import { closeClusters, nameClusters } from './name-clusters.ts';
 import { agreement, graphOf } from './neighbours.ts';
-import { nameProbabilities } from './probability.ts';
+import { nameProbabilities, sharesOf } from './probability.ts';
 import { renameGroups } from './rename.ts';
 import { rowsOf } from './row-pass.ts';
 import { smooth } from './smooth.ts';
@@ -114,7 +114,7 @@ test('phrases rename whole groups, where they were asked about', () => {
 test('confidence: the logistic map of image, group and neighbours; none for no label', () => {
   const graph = graphOf(Int32Array.of(1, 0, -1), Float32Array.of(1, 1, 0), 1);
   const map = { bias: 0.3, own: 1, group: 2, neighbours: 0 };
-  const odds = (p: number) => Math.log((p + 1e-3) / (1 - p + 1e-3));
+  const odds = (p: number) => Math.log((p + 1e-2) / (1 - p + 1e-2));
   const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
   expect(confidences(Int32Array.of(4, 4, -1), Float32Array.of(0.2, 0.6, 0), graph, map)).toBeAllclose(
     [sigmoid(0.3 + odds(0.2) + 2 * odds(0.4)), sigmoid(0.3 + odds(0.6) + 2 * odds(0.4)), 0],
@@ -134,6 +134,16 @@ test('the best names with their probabilities', async () => {
   expect([...indices]).toEqual([0, 2]);
   expect(probabilities).toBeAllclose([Math.exp(2) / sum, Math.exp(1.2) / sum], { rtol: 1e-5 });
   expect(own).toBeAllclose([Math.exp(1.2) / sum], { rtol: 1e-5 });
+});
+
+test('a share of the best names: 0 for a label that is none of them', () => {
+  const found = {
+    own: Float32Array.of(0.1, 0.02, 0),
+    top: 2,
+    indices: Int32Array.of(7, 3, 7, 3, 7, 3),
+    probabilities: Float32Array.of(0.3, 0.1, 0.3, 0.1, 0, 0),
+  };
+  expect(sharesOf(found, Int32Array.of(3, 5, 7))).toBeAllclose([0.25, 0, 0], { rtol: 1e-6 });
 });
 
 test('clusters of one name become one, and a stray image follows its neighbours', async () => {

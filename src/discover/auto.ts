@@ -1,6 +1,7 @@
 /** `--method auto`: soft votes, many-to-one naming and smoothing on the neighbour graph, each an option of its own. */
 import { choicesOf } from './choices.ts';
 import { withoutHubs } from './hubs.ts';
+import { namesOfMeanings } from './meanings.ts';
 import { nameClusters, UNKNOWN } from './name-clusters.ts';
 import { NameSearch, type Nearest } from './nearest.ts';
 import { type NeighbourGraph, neighbourGraph } from './neighbours.ts';
@@ -30,6 +31,8 @@ export interface AutoOptions extends ComputeOptions, AutoParts {
   width: number;
   /** Factor of cosines before a softmax: the model's logit scale. */
   scale: number;
+  /** [V + 1] where the prototypes of each name begin, with per-synset prototypes; default one each. */
+  begins?: Int32Array;
   /** The neighbour graph, where it is known already. */
   graph?: NeighbourGraph;
   onProgress?: (done: number, total: number) => void;
@@ -47,12 +50,14 @@ export interface AutoResult {
 }
 
 const STEPS = 4;
+// Meanings looked at for each name that is wanted; some names have several among an image's best.
+const MEANINGS = 3;
 
 /**
  * Names clusters and labels images (METHOD §7 in place of §2.2–2.3). Features are read a few times in blocks; about 600 bytes
  * an image are held beside them.
  * @param features [N, width] unit image features, or rows that need not be in memory
- * @param prototypes [V, width] unit text prototypes
+ * @param prototypes [V, width] unit text prototypes, or more with `begins`
  * @param clusters [N] cluster of every image
  * @throws S3aError SHAPE when sizes do not fit.
  */
@@ -62,14 +67,14 @@ export async function autoNames(
   clusters: Int32Array,
   options: AutoOptions,
 ): Promise<AutoResult> {
-  const { width, scale, voteTop, hubs, manyToOne, unknownBelow, neighbours, smoothing, onProgress, ...compute } =
-    options;
+  const { width, scale, begins, voteTop, hubs, manyToOne, unknownBelow, neighbours, smoothing, ...rest } = options;
+  const { onProgress, ...compute } = rest;
   const rows = rowsOf(features, width, 'image features');
-  const vocabulary = rowCount(prototypes, width, 'prototypes');
+  const vocabulary = begins ? begins.length - 1 : rowCount(prototypes, width, 'prototypes');
   const given = { features: rows, prototypes, width };
   const scored = hubs > 0 ? await withoutHubs(rows, prototypes, hubs) : given;
-  const nearest = await nearestOf(scored, voteTop, compute);
-  const zeroShot = firsts(hubs > 0 ? await nearestOf(given, 1, compute) : nearest);
+  const nearest = await nearestOf(scored, voteTop, begins, compute);
+  const zeroShot = firsts(hubs > 0 ? await nearestOf(given, 1, begins, compute) : nearest);
   onProgress?.(1, STEPS);
   const partition = partitionOf(clusters);
   const votes = softVotes(nearest, partition, scale);
@@ -84,6 +89,7 @@ export async function autoNames(
     const choices = await choicesOf(scored.features, scored.prototypes, nearest, partition, votes, {
       width: scored.width,
       scale,
+      begins,
     });
     onProgress?.(3, STEPS);
     labels = smooth(choices, graph, partition, { strength: smoothing });
@@ -104,11 +110,14 @@ export function countGroups(labels: Int32Array, nearest: Nearest, scale: number)
 async function nearestOf(
   { features, prototypes, width }: { features: Rows; prototypes: Float32Array; width: number },
   top: number,
+  begins: Int32Array | undefined,
   compute: ComputeOptions,
 ): Promise<Nearest> {
   const search = new NameSearch(width, compute);
   try {
-    return await search.nearest(features, prototypes, { top });
+    if (!begins) return await search.nearest(features, prototypes, { top });
+    const rows = await search.nearest(features, prototypes, { top: MEANINGS * top });
+    return namesOfMeanings(rows, begins, top);
   } finally {
     await search.dispose();
   }

@@ -20,13 +20,15 @@ export interface ChoicesOptions {
   top?: number;
   /** Factor of cosines before the softmax. */
   scale: number;
+  /** [V + 1] where the prototypes of each name begin; default one each. */
+  begins?: Int32Array;
 }
 
 /**
  * Lists of names with what the text says of them, scale · (cosine − best cosine), and the chances to start from: (vote of
  * the cluster + ε) · exp(½ · text). Features are read once.
  * @param features [N, width]
- * @param prototypes [V, width]
+ * @param prototypes [V, width], or more with `begins`
  * @param nearest each image's own names
  * @param votes a row a cluster
  * @throws S3aError SHAPE when sizes do not fit.
@@ -37,7 +39,7 @@ export async function choicesOf(
   nearest: Nearest,
   { clusters }: Partition,
   votes: readonly NameScores[],
-  { width, top = 5, scale }: ChoicesOptions,
+  { width, top = 5, scale, begins }: ChoicesOptions,
 ): Promise<Choices> {
   const images = clusters.length;
   const rows = rowsOf(features, width, 'image features');
@@ -60,7 +62,13 @@ export async function choicesOf(
       };
       for (let t = i * nearest.top; t < (i + 1) * nearest.top; t++) add(nearest.indices[t], () => nearest.scores[t]);
       for (const name of votes[clusters[i]].names.subarray(0, top)) {
-        add(name, () => dot(block, (i - first) * width, prototypes, name * width, width));
+        add(name, () => {
+          let score = Number.NEGATIVE_INFINITY;
+          for (let row = begins?.[name] ?? name; row < (begins?.[name + 1] ?? name + 1); row++) {
+            score = Math.max(score, dot(block, (i - first) * width, prototypes, row * width, width));
+          }
+          return score;
+        });
       }
       // Names of the cluster can be no nearer than the image's own nearest.
       const best = text[begin];

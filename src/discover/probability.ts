@@ -92,3 +92,30 @@ export async function labelProbabilities(
 ): Promise<Float32Array> {
   return (await nameProbabilities(features, prototypes, labels, { ...options, top: 1 })).own;
 }
+
+/**
+ * What each label has of the probability of its image's best names, as votes are shared among them: 0 where it is none of
+ * them. It does not fall with the size of the vocabulary, as a probability among all names does.
+ * @param labels [N] the labels that `found` was made for
+ * @returns [N], 0–1
+ */
+export function sharesOf({ own, top, indices, probabilities }: NameProbabilities, labels: Int32Array): Float32Array {
+  return own.map((probability, i) => {
+    let [sum, among] = [0, false];
+    for (let at = i * top; at < (i + 1) * top; at++) {
+      sum += probabilities[at];
+      among ||= indices[at] === labels[i];
+    }
+    return among && sum > 0 ? Math.min(1, probability / sum) : 0;
+  });
+}
+
+/** `sharesOf` among the best five names, [N]; see `nameProbabilities`. */
+export async function labelShares(
+  features: Float32Array,
+  prototypes: Float32Array,
+  labels: Int32Array,
+  options: ComputeOptions & { width: number; scale: number },
+): Promise<Float32Array> {
+  return sharesOf(await nameProbabilities(features, prototypes, labels, { ...options, top: 5 }), labels);
+}

@@ -6,7 +6,7 @@ import { type NameScores, nameScores, type Partition } from './vote.ts';
 /**
  * M[k, w]: the mean over cluster k's images of softmax(scale · z_i·h_w) among the image's nearest names; with one name an
  * image these are the hard votes of METHOD §2.2.
- * @param nearest of every image [N, top], best first
+ * @param nearest of every image [N, top], best first, −1 for none
  * @param scale factor of cosines before the softmax
  * @throws S3aError SHAPE when sizes do not fit.
  */
@@ -26,6 +26,7 @@ export function softVotes(
     for (let t = 0; t < top; t++) sum += shares[t] = Math.exp(scale * (scores[i * top + t] - scores[i * top]));
     for (let t = 0; t < top; t++) {
       const name = indices[i * top + t];
+      if (name < 0) continue;
       votes[k].set(name, (votes[k].get(name) ?? 0) + shares[t] / sum);
     }
     sizes[k]++;

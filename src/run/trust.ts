@@ -1,7 +1,7 @@
 /** How sure labels are: a probability that is right as often as it says, the names that come next, and the margin to them. */
 import { confidences } from '../discover/confidence.ts';
 import { neighbourGraph } from '../discover/neighbours.ts';
-import { labelProbabilities, nameProbabilities } from '../discover/probability.ts';
+import { labelShares, nameProbabilities, sharesOf } from '../discover/probability.ts';
 import { type ComputeOptions, type Rows, rowsOf } from '../discover/row-pass.ts';
 
 export interface TrustOptions extends ComputeOptions {
@@ -32,7 +32,7 @@ export interface Trust {
 
 const TOP = 5;
 // Neighbours whose agreement is looked at; as many as smoothing has by default.
-const NEIGHBOURS = 5;
+const NEIGHBOURS = 10;
 // Images whose features are in memory at once.
 const CHUNK = 65_536;
 
@@ -52,7 +52,7 @@ export async function trustOf(
   const rows = rowsOf(features, width, 'image features');
   const before = rowsOf(witness, width, 'image features');
   const top = Math.min(TOP, prototypes.length / width);
-  const own = new Float32Array(rows.count);
+  const shares = new Float32Array(rows.count);
   const now = new Float32Array(rows.count);
   const margin = new Float32Array(rows.count);
   const names = new Int32Array(rows.count * top);
@@ -66,10 +66,10 @@ export async function trustOf(
     });
     now.set(found.own, start);
     const options = { ...compute, width, scale };
-    own.set(
+    shares.set(
       witness === features
-        ? found.own
-        : await labelProbabilities(await before.read(start, end), prototypes, part, options),
+        ? sharesOf(found, part)
+        : await labelShares(await before.read(start, end), prototypes, part, options),
       start,
     );
     names.set(found.indices, start * top);
@@ -86,5 +86,5 @@ export async function trustOf(
     clusters,
     count: NEIGHBOURS,
   });
-  return { confidence: confidences(labels, own, graph), margin, top, names, probabilities };
+  return { confidence: confidences(labels, shares, graph), margin, top, names, probabilities };
 }
