@@ -52,8 +52,8 @@ export interface PhraseCount {
   /** Counts one answer, its phrases listed per concept; only candidates for which `counts` holds gain weight by it. */
   add(phrases: readonly (readonly string[])[], counts?: (candidate: number) => boolean): void;
   /**
-   * Per candidate, heaviest first and then as first given: without names of candidates, phrases that two of them share, and phrases
-   * that speak of another candidate by its name.
+   * Per candidate, heaviest first and then as first given: without names of candidates and phrases that two of them share
+   * (METHOD §2.4) and, unless `speaksOfOthers`, phrases that speak of another candidate by its name.
    */
   settled(): WeightedPhrase[][];
 }
@@ -62,7 +62,7 @@ export interface PhraseCount {
 export function countPhrases(
   candidates: readonly Candidate[],
   concepts: readonly CandidateConcept[],
-  maxPhrases: number,
+  { maxPhrases, speaksOfOthers = false }: { maxPhrases: number; speaksOfOthers?: boolean },
 ): PhraseCount {
   const names = new Set([...candidates.map(({ name }) => name), ...concepts.map(({ label }) => label)].map(phraseKey));
   const nameKeys = candidates.map(({ name }) => phraseKey(name));
@@ -89,7 +89,7 @@ export function countPhrases(
       counted.map((of, candidate) =>
         [...of]
           .filter(([key]) => key !== '' && !names.has(key) && users.get(key)?.size === 1)
-          .filter(([key]) => !namesAnother(key, candidate, nameKeys))
+          .filter(([key]) => speaksOfOthers || !namesAnother(key, candidate, nameKeys))
           .map(([, weighted]) => ({ ...weighted }))
           .sort((a, b) => b.weight - a.weight)
           .slice(0, maxPhrases),

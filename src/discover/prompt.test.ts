@@ -110,6 +110,11 @@ describe('promptCluster', () => {
     const { candidates: asked } = await promptCluster(candidates, again.model, { repeats: 1 });
     expect(again.requests).toHaveLength(2);
     expect(asked[1].phrases).toEqual([{ phrase: 'pink legs', weight: 1 }]);
+    const { candidates: kept } = await promptCluster(candidates, script(answers[1]).model, {
+      repeats: 1,
+      speaksOfOthers: true,
+    });
+    expect(kept[1].phrases).toEqual([{ phrase: 'a crane in pink', weight: 1 }]);
   });
 
   it('lets a name that holds another one speak of it', async () => {

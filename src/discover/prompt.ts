@@ -19,6 +19,8 @@ export interface PromptOptions {
   readonly seed?: number;
   /** The most phrases a candidate keeps. */
   readonly maxPhrases?: number;
+  /** Keeps phrases that speak of another candidate by its name, as METHOD does; default they are dropped. */
+  readonly speaksOfOthers?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -64,14 +66,22 @@ interface Asking {
 export async function promptCluster(
   candidates: readonly Candidate[],
   model: TextModel,
-  { repeats = 3, maxAsks = 3, temperature = 0.7, seed = 0, maxPhrases = 10, signal }: PromptOptions = {},
+  {
+    repeats = 3,
+    maxAsks = 3,
+    temperature = 0.7,
+    seed = 0,
+    maxPhrases = 10,
+    speaksOfOthers = false,
+    signal,
+  }: PromptOptions = {},
 ): Promise<ClusterPrompts> {
   checkCounts({ repeats, maxAsks, maxPhrases });
   const concepts = toConcepts(candidates);
-  const options = { repeats, maxAsks, temperature, seed, maxPhrases, signal };
+  const options = { repeats, maxAsks, temperature, seed, maxPhrases, speaksOfOthers, signal };
   const asking: Asking = { model, options, concepts, problems: [], exchanges: [], requests: 0 };
   if (candidates.length === 0) return outcome(asking, []);
-  const count = countPhrases(candidates, concepts, maxPhrases);
+  const count = countPhrases(candidates, concepts, { maxPhrases, speaksOfOthers });
   try {
     let counted = 0;
     for (let repeat = 0; repeat < repeats; repeat++) {

@@ -30,10 +30,11 @@ export interface PromptedCluster {
 export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Voted): Promise<PromptedCluster[]> {
   const { llmRepeats, llmMaxAsks, llmTemperature, llmMaxRequests, candidates, seed } = run.config;
   const margin = promptMargin(run.config);
+  const speaksOfOthers = run.config.method === 's3a';
   const inputs = {
     vote: run.keyOf('vote'),
     model: await modelInputs(run),
-    ...{ llmRepeats, llmMaxAsks, candidates, seed, margin },
+    ...{ llmRepeats, llmMaxAsks, candidates, seed, margin, speaksOfOthers },
   };
   // A language model that failed may be back, or its budget may be larger: what it left open is asked for again.
   if (run.manifest.stages.prompt?.info.failure !== undefined) delete run.manifest.stages.prompt;
@@ -49,6 +50,7 @@ export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Vot
         repeats: llmRepeats,
         maxAsks: llmMaxAsks,
         temperature: llmTemperature,
+        speaksOfOthers,
         seed,
         concurrency: run.config.llmConcurrency,
         signal: run.hooks.signal,
