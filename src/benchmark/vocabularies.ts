@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { writeAtomic } from '../io/atomic-write.ts';
 import { hashJson } from '../io/hash.ts';
 import { random } from '../random.ts';
-import { type Concept, loadVocabulary, makeVocabulary, type Vocabulary } from '../vocab/vocabulary.ts';
+import { type Concept, loadVocabulary, makeVocabulary, normalizeName, type Vocabulary } from '../vocab/vocabulary.ts';
 
 /**
  * What `--vocab` takes, for a vocabulary that is more than that: `demo+in21k` merges, concepts are written out.
@@ -43,7 +43,7 @@ function conceptsOf({ entries }: Pick<Vocabulary, 'entries'>): Concept[] {
   return entries.flatMap(({ name, synsets }) =>
     (synsets.length > 0 ? synsets : [{ synonyms: [] }]).map(({ id, synonyms, gloss }: Concept) => ({
       ...(id !== undefined && { id }),
-      synonyms: [name, ...synonyms.filter(word => word !== name)],
+      synonyms: [name, ...synonyms.filter(word => normalizeName(word) !== name)],
       ...(gloss !== undefined && { gloss }),
     })),
   );
