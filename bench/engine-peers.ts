@@ -4,9 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exportImageTower } from '../src/clip/export/onnx.ts';
 import { clipConfigText } from '../src/clip/towers/config.ts';
-import { initialise } from '../src/clip/towers/initialise.ts';
-import { visionParameters } from '../src/clip/towers/vision.ts';
-import type { Model } from './engine-work.ts';
+import { type Model, randomWeights } from './engine-work.ts';
 
 /** Does pieces of work by name. */
 export interface WorkPeer {
@@ -29,7 +27,7 @@ export async function exportPeers(model: Model, threads: number): Promise<WorkPe
   try {
     const path = join(folder, 'model');
     await mkdir(path);
-    await exportImageTower(path, config, initialise(config, visionParameters(config), 0));
+    await exportImageTower(path, config, randomWeights(model));
     await writeFile(join(path, 'config.json'), clipConfigText(config));
     const size = config.vision_config.image_size;
     const shape = [batch, 3, size, size];

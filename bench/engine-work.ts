@@ -1,7 +1,6 @@
 /** What bench/engine.ts measures: embedding, training step and S³A step of an image tower, and plain products. */
 import { readFile } from 'node:fs/promises';
 import { type ClipConfig, parseClipConfig } from '../src/clip/towers/config.ts';
-import { initialise } from '../src/clip/towers/initialise.ts';
 import { visionParameters, visionTower } from '../src/clip/towers/vision.ts';
 import {
   adamW,
@@ -74,9 +73,10 @@ export async function modelOf(spec: string, layers: number): Promise<Model> {
 /** The session of a piece of work with random weights, ready to run. */
 export async function prepare(model: Model, work: WorkName, options: SessionOptions): Promise<Work> {
   const graph = programOf(model, work);
-  const session = await compile(graph, options);
-  const weights = initialise(model.config, visionParameters(model.config), 0);
-  const copies: Record<string, TensorData> = { head: normal(model.names * model.config.projection_dim, 2, 0.05) };
+  // As the encoders of src/clip do it.
+  const session = await compile(graph, { ...options, frozen: work === 'embed' });
+  const weights = randomWeights(model);
+  const copies: Record<string, TensorData> = { head: noise(model.names * model.config.projection_dim, 2, 0.05) };
   for (const [name, data] of Object.entries(weights)) {
     for (const role of ['', 'student.', 'teacher.']) copies[role + name] = data;
   }
@@ -97,7 +97,7 @@ export async function prepare(model: Model, work: WorkName, options: SessionOpti
 export async function product([m, k, n]: readonly number[], options: SessionOptions): Promise<Work> {
   const y = matMul(state('a', [m, k]), state('b', [k, n]));
   const session = await compile(program({ y: slice(slice(y, 0, 0, 1), 1, 0, 1) }), options);
-  await session.setState({ a: normal(m * k, 0), b: normal(k * n, 1) });
+  await session.setState({ a: noise(m * k, 0), b: noise(k * n, 1) });
   const flops = 2 * m * k * n;
   return {
     name: `product ${m}x${k}x${n}`,
@@ -142,7 +142,7 @@ function feedsOf(graph: Program): Record<string, TensorData> {
     const size = sizeOf(shape);
     if (shape.length === 0) feeds[name] = Float32Array.of(SCALARS[name]);
     else if (dtype === 'int32') feeds[name] = Int32Array.from({ length: size }, (_, i) => i);
-    else feeds[name] = name === 'present' ? new Float32Array(size).fill(1) : normal(size, 3);
+    else feeds[name] = name === 'present' ? new Float32Array(size).fill(1) : noise(size, 3);
   }
   return feeds;
 }
@@ -164,7 +164,25 @@ function flopsOf({ nodes }: Program): number {
   return flops;
 }
 
-function normal(size: number, seed: number, scale = 1): Float32Array {
-  const source = random(seed, 'bench');
-  return Float32Array.from({ length: size }, () => scale * source.normal());
+/** Weights of the size that training starts from; norms are 1. */
+export function randomWeights({ config }: Model): Record<string, Float32Array> {
+  return Object.fromEntries(
+    visionParameters(config).map(({ name, shape }, i) => [
+      name,
+      /norm\d?\.weight$/.test(name) ? new Float32Array(shape[0]).fill(1) : noise(sizeOf(shape), i, 0.02),
+    ]),
+  );
+}
+
+/** Uniform values of mean 0 and the given deviation. One short generator: whole towers are filled before every measurement. */
+function noise(size: number, seed: number, deviation = 1): Float32Array {
+  const values = new Float32Array(size);
+  let bits = random(seed, 'bench').uniform(1, 2 ** 31) | 1;
+  for (let i = 0; i < size; i++) {
+    bits ^= bits << 13;
+    bits ^= bits >>> 17;
+    bits ^= bits << 5;
+    values[i] = (bits / 2 ** 31) * Math.sqrt(3) * deviation;
+  }
+  return values;
 }

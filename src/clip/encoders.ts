@@ -159,7 +159,7 @@ async function compileTower(
     names.push(name);
     return state(name, shape);
   });
-  const session = await compile(program({ embedding: l2Normalize(embedding) }), options);
+  const session = await compile(program({ embedding: l2Normalize(embedding) }), { frozen: true, ...options });
   try {
     if (weights) await session.setState(Object.fromEntries(names.map(name => [name, weights[name]])));
     else await checkpoint.eachWeight(names, (name, data) => session.setState({ [name]: data }, { move: true }));

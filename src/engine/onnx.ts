@@ -6,6 +6,7 @@ import {
   type AttributeValue,
   DATA_TYPE,
   type Dimension,
+  externalTensorProto,
   modelProto,
   type NodeFields,
   nodeProto,
@@ -36,6 +37,8 @@ export interface OnnxOptions {
   readonly standard?: boolean;
   /** Nodes have names that begin with their place (`within`), for profiles. */
   readonly named?: boolean;
+  /** States that are no inputs but constants, each in an external file of its own name. */
+  readonly frozen?: ReadonlySet<string>;
   /** Name of one more output, before all others, which is an empty sequence (session-worker.ts says what for). */
   readonly sequence?: string;
 }
@@ -69,15 +72,21 @@ export interface OnnxGraph {
  */
 export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array {
   const { nodes, constants, inputs, outputs } = onnxGraph(program, options);
-  const { sequence } = options;
+  const { sequence, frozen = new Set<string>() } = options;
   const value = ({ name, type, dimensions }: OnnxValue) => valueInfoProto(name, type, dimensions);
   return modelProto({
     nodes: [
       ...(sequence === undefined ? [] : [nodeProto({ type: 'SequenceEmpty', inputs: [], outputs: [sequence] })]),
       ...nodes.map(nodeProto),
     ],
-    initializers: constants.map(({ name, type, shape, data }) => tensorProto(name, type, shape, bytesOf(data))),
-    inputs: inputs.map(value),
+    initializers: [
+      ...constants.map(({ name, type, shape, data }) => tensorProto(name, type, shape, bytesOf(data))),
+      ...[...frozen].map(name => {
+        const { dtype, shape } = program.inputs.get(name)!;
+        return externalTensorProto(name, dtype, shape, name);
+      }),
+    ],
+    inputs: inputs.filter(({ name }) => !frozen.has(name)).map(value),
     outputs: [...(sequence === undefined ? [] : [sequenceInfoProto(sequence, 'float32')]), ...outputs.map(value)],
   });
 }
@@ -85,9 +94,9 @@ export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array 
 /** The same as a graph; throws as `toOnnx`. */
 export function onnxGraph(
   program: Program,
-  { free = [], standard = false, named = false }: OnnxOptions = {},
+  { free = [], standard = false, named = false, frozen = new Set() }: OnnxOptions = {},
 ): OnnxGraph {
-  const writer = new Writer(program, free, standard, named);
+  const writer = new Writer(program, free, standard, named, frozen);
   const describe = (name: string, { dtype, shape }: Tensor): OnnxValue => ({
     name,
     type: dtype,
@@ -122,12 +131,21 @@ class Writer {
   readonly #free: readonly FreeExtent[];
   /** Whether only ONNX's own operators may be used. */
   readonly standard: boolean;
+  /** Names of states that are constants. */
+  readonly frozen: ReadonlySet<string>;
   readonly #named: boolean;
   /** Of the node that is being written. */
   #place = '';
   #counter = 0;
 
-  constructor(program: Program, free: readonly FreeExtent[], standard: boolean, named: boolean) {
+  constructor(
+    program: Program,
+    free: readonly FreeExtent[],
+    standard: boolean,
+    named: boolean,
+    frozen: ReadonlySet<string>,
+  ) {
+    this.frozen = frozen;
     this.#program = program;
     this.#free = free;
     this.standard = standard;
@@ -354,8 +372,9 @@ const spellings: {
     w.emit('Add', [scaled, column(bias)], [y]);
   },
   Conv: (w, node, inputs, outputs) => {
-    // The rewrite counts positions over all images, so it needs to know how many there are.
-    if (w.fixed && prefersGemm(node)) return convAsGemm(w, node, inputs, outputs);
+    // The rewrite counts positions over all images, so it needs to know how many there are. Constant kernels need none: ONNX
+    // Runtime has a faster layout for them.
+    if (w.fixed && !w.frozen.has(inputs[1]) && prefersGemm(node)) return convAsGemm(w, node, inputs, outputs);
     const { strides, pads, group } = node.attributes;
     w.emit('Conv', inputs, outputs, { kernel_shape: node.inputs[1].shape.slice(2), strides, pads, group });
   },

@@ -96,6 +96,12 @@ export function tensorStart(name: string, type: ElementType, dims: readonly numb
   return message.int(2, DATA_TYPE[type]).string(8, name);
 }
 
+/** A tensor whose elements are all of another file. */
+export function externalTensorProto(name: string, type: ElementType, dims: readonly number[], file: string): Message {
+  const location = new Message().string(1, 'location').string(2, file);
+  return tensorStart(name, type, dims).message(13, location).int(14, 1);
+}
+
 export function valueInfoProto(name: string, type: ElementType, dims: readonly Dimension[]): Message {
   const shape = new Message();
   for (const dim of dims) {

@@ -49,10 +49,11 @@ const next = new Map<string, Slot>();
 const results = new Map<string, Slot>();
 const swapped = outputs.filter(({ feeds, inPlace }) => feeds && !inPlace).map(({ feeds }) => feeds!);
 
-let session: InferenceSession;
+const frozen = inputs.filter(input => input.frozen).map(({ name }) => name);
+let session: InferenceSession | undefined;
 
 async function start(): Promise<void> {
-  session = await InferenceSession.create(model, options);
+  if (frozen.length === 0) session = await InferenceSession.create(model, options);
   for (const { name, dtype, shape, state } of inputs) if (state) current.set(name, blank(dtype, shape));
   for (const { dtype, shape, feeds, name, inPlace } of outputs) {
     if (!feeds) results.set(name, blank(dtype, shape));
@@ -60,9 +61,22 @@ async function start(): Promise<void> {
   }
 }
 
+/** Constants have their values when the first run comes; ONNX Runtime keeps its own copy of them. */
+async function freeze(): Promise<InferenceSession> {
+  const externalData = frozen.map(name => {
+    const { buffer, byteOffset, byteLength } = current.get(name)!.data;
+    return { path: name, data: new Uint8Array(buffer, byteOffset, byteLength) };
+  });
+  const made = await InferenceSession.create(model, { ...options, externalData });
+  for (const name of frozen) current.delete(name);
+  return made;
+}
+
 async function run(data: Record<string, TensorData>): Promise<Record<string, TensorData>> {
+  session ??= await freeze();
   const feeds: Record<string, Tensor> = {};
-  for (const { name, dtype, shape, state } of inputs) {
+  for (const { name, dtype, shape, state, frozen: constant } of inputs) {
+    if (constant) continue;
     feeds[name] = state ? current.get(name)!.tensor : tensorOf(dtype, data[name], shape);
   }
   const fetches: Record<string, Tensor | null> = { [unread]: null };
@@ -84,6 +98,9 @@ async function run(data: Record<string, TensorData>): Promise<Record<string, Ten
 
 async function answer(request: WorkerRequest): Promise<WorkerReply['value']> {
   if (request.kind === 'run') return run(request.data);
+  const asked = request.kind === 'set' ? Object.keys(request.data) : request.kind === 'get' ? request.names : [];
+  const late = session && asked.find(name => frozen.includes(name));
+  if (late !== undefined) throw new Error(`the state '${late}' is a constant since the first run`);
   if (request.kind === 'set') {
     // What arrives is this thread's own, so it takes the place of the slot's array and large weights are never
     // held twice; memory that is shared stays the caller's and is copied. So is an array that came under several names (a
@@ -104,8 +121,8 @@ async function answer(request: WorkerRequest): Promise<WorkerReply['value']> {
   if (request.kind === 'get') {
     return Object.fromEntries(request.names.map(name => [name, current.get(name)!.data]));
   }
-  if (options.enableProfiling) session.endProfiling();
-  await session.release();
+  if (options.enableProfiling) session?.endProfiling();
+  await session?.release();
   return undefined;
 }
 

@@ -88,6 +88,27 @@ describe('a session', () => {
     await session.dispose();
   });
 
+  it('makes constants of frozen states at its first run, and then neither sets nor reads them', async () => {
+    const x = e.input('x', 'float32', [2]);
+    const [w, count] = [e.state('w', [2]), e.state('count', [])];
+    const graph = e.program({ y: e.mul(x, w), count: e.add(count, 1) });
+    const session = await e.compile(graph, { threads: 1, frozen: true });
+    await session.setState({ w: Float32Array.of(5, 5) });
+    await session.setState({ w: Float32Array.of(2, 3) });
+    expect(await session.getState()).toEqual({ w: Float32Array.of(2, 3), count: Float32Array.of(0) });
+    for (let i = 1; i <= 2; i++) {
+      expect(await session.run({ x: Float32Array.of(i, 10) })).toEqual({ y: Float32Array.of(2 * i, 30) });
+    }
+    expect(await session.getState(['count'])).toEqual({ count: Float32Array.of(2) });
+    await expect(session.setState({ w: Float32Array.of(1, 1) })).rejects.toThrow(
+      "'w' is a constant since the first run",
+    );
+    await expect(session.getState()).rejects.toThrow("'w' is a constant since the first run");
+    await session.dispose();
+    const unused = await e.compile(graph, { threads: 1, frozen: true });
+    await unused.dispose();
+  });
+
   it('copies what it is given, or takes it, and never reads shared memory after', async () => {
     const session = await counter();
     const kept = Float32Array.of(1, 2, 3, 4);

@@ -14,6 +14,11 @@ export interface SessionOptions {
   device?: Device;
   /** Intra-operator threads; default ONNX Runtime's, one a physical core. */
   threads?: number;
+  /**
+   * States that the program does not replace become constants at the first run, which ONNX Runtime lays out for its
+   * products; from then on they can be neither set nor read. Default false.
+   */
+  frozen?: boolean;
   /** `dispose` writes ONNX Runtime's profile to a file whose path begins so; node names begin with their `within` places. */
   profile?: string;
 }
@@ -40,7 +45,8 @@ export interface Session {
 /** What the worker is started with. */
 export interface SessionPlan {
   model: Uint8Array;
-  inputs: { name: string; dtype: DType; shape: Shape; state: boolean }[];
+  /** Those that are `frozen` are constants of the model. */
+  inputs: { name: string; dtype: DType; shape: Shape; state: boolean; frozen: boolean }[];
   /** `feeds` is the state that an output replaces; `inPlace`, whether it is written over it. */
   outputs: { name: string; dtype: DType; shape: Shape; feeds: string | undefined; inPlace: boolean }[];
   /** The output before all others, which stands for nothing (session-worker.ts). */
@@ -79,7 +85,7 @@ const ARRAYS: Record<DType, string> = {
  * await session.dispose();
  */
 export async function compile(program: Program, options: SessionOptions = {}): Promise<Session> {
-  const { device = 'cpu', threads, profile } = options;
+  const { device = 'cpu', threads, frozen = false, profile } = options;
   if (device !== 'cpu' && device !== 'webgpu') {
     throw new S3aError('DEVICE', `unknown device '${String(device)}'`, 'Use cpu or webgpu.');
   }
@@ -87,15 +93,17 @@ export async function compile(program: Program, options: SessionOptions = {}): P
     throw new S3aError('THREADS', `cannot run on ${threads} threads`, 'Use an integer of 1 or more.');
   }
   const inPlace = inPlaceStates(program);
+  const constants = new Set(frozen ? statesOf(program).filter(name => !program.outputs.has(name)) : []);
   const unread = ':unread';
   const plan: SessionPlan = {
-    model: toOnnx(program, { sequence: unread, named: profile !== undefined }),
+    model: toOnnx(program, { sequence: unread, named: profile !== undefined, frozen: constants }),
     unread,
     inputs: [...program.inputs].map(([name, { dtype, shape, source }]) => ({
       name,
       dtype,
       shape,
       state: source.kind === 'input' && source.state,
+      frozen: constants.has(name),
     })),
     outputs: [...program.outputs].map(([name, { dtype, shape }]) => ({
       name: outputName(program, name),
@@ -121,6 +129,10 @@ export async function compile(program: Program, options: SessionOptions = {}): P
     throw deviceError(device, messageOf(error));
   }
   return sessionOf(program, thread);
+}
+
+function statesOf({ inputs }: Program): string[] {
+  return [...inputs].filter(([, { source }]) => source.kind === 'input' && source.state).map(([name]) => name);
 }
 
 function deviceError(device: Device, message: string): S3aError {
