@@ -63,6 +63,7 @@ describe('the schema', () => {
     [{ model: '' }, 'model = "", but it must be a text that is not empty'],
     [{ templates: [] }, 'templates = [], but it must be a list with at least one text'],
     [{ templates: ['a cat'] }, 'templates.0 = "a cat", but it must be a text with {} where the name goes'],
+    [{ track: ['wandb'] }, 'track.0 = "wandb", but it must be one of tensorboard, mlflow'],
     [{ phraseFormats: ['{name}'] }, 'phraseFormats.0 = "{name}", but it must be a text with {name} and {phrase} in it'],
     [{ llm: 'openai' }, 'llm = "openai" needs llmModel'],
     [{ llm: 'replay' }, 'llm = "replay" needs llmReplay'],

@@ -98,7 +98,7 @@ function checkTogether(config: Config, where = ''): void {
 function allowed(issue: z.core.$ZodIssue, byType: string): string {
   // A rule of our own says in its message what it wants; those of a list speak of its items.
   if (issue.code === 'custom') return issue.message;
-  if (issue.path.length > 1) return 'a text that is not empty';
+  if (issue.path.length > 1) return byType.startsWith('one of ') ? byType : 'a text that is not empty';
   return issue.code === 'too_small' && issue.origin === 'array' ? 'a list with at least one text' : byType;
 }
 

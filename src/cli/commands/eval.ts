@@ -14,7 +14,7 @@ const MAX_SAMPLES = 1_000_000;
 interface EvalOptions extends CommonOptions {
   labels: string;
   semanticModel?: string | true;
-  bootstrap?: number;
+  bootstrap?: number | true;
 }
 
 export function evalCommand(context: Context): Command {
@@ -35,9 +35,7 @@ export function evalCommand(context: Context): Command {
       new Option(
         '--bootstrap [n]',
         `Show how sure the figures are: 95 % intervals from n resamples of the images (default: ${SAMPLES})`,
-      )
-        .preset(String(SAMPLES))
-        .argParser(samplesOf),
+      ).argParser(samplesOf),
     )
     .addHelpText(
       'after',
@@ -50,7 +48,8 @@ Examples:
   s3a eval runs/photos --labels truth.csv --bootstrap --semantic-model`,
     );
   return addCommon(command).action(async (run: string, options: EvalOptions) => {
-    const { labels, semanticModel, bootstrap: samples } = options;
+    const { labels, semanticModel, bootstrap } = options;
+    const samples = bootstrap === true ? SAMPLES : bootstrap;
     const wanted = { semanticModel, ...(samples === undefined ? {} : { bootstrap: { samples } }) };
     await perform(context, options, undefined, hooks => evaluateRun(run, labels, wanted, hooks), showReport);
   });
@@ -80,6 +79,8 @@ function showReport(report: RunReport): string {
     '\n',
     last?.intervals ? '± is half of the 95 % interval over images like these, not over seeds\n' : '',
     report.calibration ? `Expected calibration error of the labels: ${percent(report.calibration.ece)}\n` : '',
+    `Mean purity of the clusters: ${percent(clusters.meanPurity)}`,
+    last ? `; names of the last step: IoU ${percent(last.names.iou)}, recall ${percent(last.names.recall)}\n` : '\n',
     scored ? `semantic: mean cosine of given and true names by ${semanticModel}\n` : '',
     names('Not in the vocabulary', outsideVocabulary),
     names('Missed by the last step', last?.names.missing ?? []),
