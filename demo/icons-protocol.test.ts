@@ -55,7 +55,7 @@ it('draws the same for a seed, other classes for another, and other images to te
   expect(await bytes(0, 'b')).toEqual([train, test]);
   const [other] = await bytes(1, 'a');
   expect(other.filter(image => train.includes(image))).toEqual([]);
-}, 60_000);
+}, 300_000);
 
 it('is a benchmark in which knowing the names helps', async () => {
   registerProtocol(iconsProtocol({ ...few, name: 'icons-few-small', vocab: 'nouns' }));
@@ -73,4 +73,4 @@ it('is a benchmark in which knowing the names helps', async () => {
   expect(bound.test).toBeGreaterThan(0.4);
   expect(bound.train).toBeGreaterThan(clip.train);
   expect(clip.train).toBeGreaterThan(0.2);
-}, 60_000);
+}, 300_000);

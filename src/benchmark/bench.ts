@@ -2,11 +2,13 @@
 import { join } from 'node:path';
 import { type Config, type ConfigInput, parseConfig } from '../config/schema.ts';
 import { messageOf, S3aError } from '../errors.ts';
+import { createSemanticScorer, type SemanticScorer } from '../evaluate/semantic.ts';
+import { openSentenceEncoder } from '../evaluate/sentence-encoder.ts';
 import { loadProtocol, type ProtocolData } from '../protocols/load.ts';
 import type { RunHooks } from '../run/events.ts';
 import { loadVocabulary, type Vocabulary } from '../vocab/vocabulary.ts';
 import { ablationOf } from './ablations/index.ts';
-import { type CellResult, keyOfCell, readCell, writeCell } from './cells.ts';
+import { type CellResult, keyOfCell, readCell, type ScoredOutcome, writeCell } from './cells.ts';
 import { openContext } from './context.ts';
 import { type BenchSplit, type EmbeddedSplit, embedSplit, openSplit, partOf } from './data.ts';
 import { type BenchOrder, keepOrder, readOrder } from './folder.ts';
@@ -110,6 +112,19 @@ export async function bench(
     return current;
   };
 
+  const { semanticModel } = order;
+  const encoder =
+    semanticModel === undefined
+      ? undefined
+      : await openSentenceEncoder(semanticModel, {
+          threads: base.threads,
+          signal: hooks.signal,
+          onProgress: ({ file, done, total }) =>
+            hooks.onEvent?.({ type: 'progress', stage: 'download', done, total, unit: 'bytes', detail: { file } }),
+          onWarning: message => hooks.onEvent?.({ type: 'warning', message }),
+        });
+  const scorer = encoder && createSemanticScorer(encoder);
+
   const computed: Computed[] = [];
   const failures: BenchResults['failures'] = [];
   const pace = createPace(plan.cells);
@@ -132,7 +147,15 @@ export async function bench(
       const { seed, variant, ablation } = cell;
       const at = await dataOf(seed);
       try {
-        const result = await compute(cell, at, { base, out, keepRuns, vocabularyAt, hooks: quiet });
+        const result = await compute(cell, at, {
+          base,
+          out,
+          keepRuns,
+          vocabularyAt,
+          hooks: quiet,
+          scorer,
+          semanticModel,
+        });
         computed.push({ cell, result: result.cell, images: result.images, vocabulary: result.vocabulary });
         pace.done(i, result.fresh ? result.cell.seconds : 0);
         hooks.onEvent?.({ type: 'note', message: pace.line(i, cell, result) });
@@ -150,6 +173,7 @@ export async function bench(
     }
   } finally {
     await current?.dispose();
+    await encoder?.dispose();
   }
   if (computed.length === 0)
     throw new S3aError('BENCH', `no method could be run: ${failures[0]?.reason ?? 'none given'}`);
@@ -162,13 +186,15 @@ interface ComputeOptions {
   keepRuns: boolean;
   vocabularyAt: (path: string) => Promise<Vocabulary>;
   hooks: RunHooks;
+  scorer: SemanticScorer | undefined;
+  semanticModel: string | undefined;
 }
 
 /** One cell: read, or computed and compared. */
 async function compute(
   { seed, variant }: Cell,
   { data, train: whole, test, embedded: known }: SeedData,
-  { base, out, keepRuns, vocabularyAt, hooks }: ComputeOptions,
+  { base, out, keepRuns, vocabularyAt, hooks, scorer, semanticModel }: ComputeOptions,
 ): Promise<{ cell: CellResult; fresh: boolean; images: string; vocabulary: string }> {
   const { method } = variant;
   const train = variant.images === undefined ? whole : await partOf(whole, data, variant.images, out);
@@ -189,6 +215,7 @@ async function compute(
     test: test?.embedded.key ?? null,
     vocabulary: vocabulary.hash,
     labels: hashOfLabels(train.labels),
+    ...(semanticModel !== undefined && { semanticModel }),
   });
   const hashes = { images: embedded.key, vocabulary: vocabulary.hash };
   const before = await readCell(out, key);
@@ -198,12 +225,15 @@ async function compute(
   const trueNames = (): string[] => namesOfClasses(whole.labels, vocabulary);
   const context = openContext({ method, config, protocol: data.name, train, test, out, key, trueNames, hooks });
   try {
-    const outcomes = (await method.run(context)).map(({ part, step, train: seen, test: unseen }) => ({
-      part,
-      ...(step && { step }),
-      train: figuresOf(seen, train.labels, vocabulary),
-      ...(unseen && test && { test: figuresOf(unseen, test.split.labels, vocabulary) }),
-    }));
+    const outcomes: ScoredOutcome[] = [];
+    for (const { part, step, train: seen, test: unseen } of await method.run(context)) {
+      outcomes.push({
+        part,
+        ...(step && { step }),
+        train: await figuresOf(seen, train.labels, vocabulary, scorer),
+        ...(unseen && test && { test: await figuresOf(unseen, test.split.labels, vocabulary, scorer) }),
+      });
+    }
     const seconds = Math.round((performance.now() - began) / 100) / 10;
     const cell = { key, method: method.name, seed, seconds, finished: new Date().toISOString(), outcomes };
     await writeCell(out, cell);

@@ -40,6 +40,8 @@ export interface CellInputs {
   test: string | null;
   vocabulary: string;
   labels: string;
+  /** The sentence model that scores names by their meaning. */
+  semanticModel?: string;
 }
 
 /** Raise it when figures are computed otherwise. */

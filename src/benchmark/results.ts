@@ -81,6 +81,8 @@ export interface BenchResults {
   methods: { name: string; title: string; about: string; settings: Record<string, unknown> }[];
   versions: Record<string, string>;
   vocabulary: { id: string; names: number; hash: string };
+  /** The sentence model of the semantic scores. */
+  semanticModel?: string;
   /** Hash of images and model for each seed. */
   hashes: Record<string, string>;
   /** Cells that were to be computed, and those that were. */
@@ -133,6 +135,7 @@ export function resultsOf({ protocol, plan, order, base, vocabulary, computed, f
     })),
     versions: versions(),
     vocabulary: { id: vocabulary.id, names: vocabulary.names.length, hash: vocabulary.hash },
+    ...(order.semanticModel !== undefined && { semanticModel: order.semanticModel }),
     hashes: Object.fromEntries(ofTable.map(({ cell, images }) => [cell.seed, images])),
     cells: { wanted: plan.cells.length, done: computed.length },
     table: plan.methods.flatMap(method => linesOf(method, ofTable)),

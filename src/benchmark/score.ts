@@ -1,7 +1,14 @@
 /** Where the true labels are opened: predictions become figures. No other file of this room imports the evaluator of labels. */
-import { evaluateSealed, hashOfLabels, type SealedReport, trueNames } from '../evaluate/evaluate-sealed.ts';
+import {
+  evaluateSealed,
+  hashOfLabels,
+  type SealedReport,
+  semanticSealed,
+  trueNames,
+} from '../evaluate/evaluate-sealed.ts';
 import { reportIntervals } from '../evaluate/intervals.ts';
 import type { SealedLabels, TrueClass } from '../evaluate/sealed-labels.ts';
+import type { SemanticScorer } from '../evaluate/semantic.ts';
 import { normalizeName, type Vocabulary } from '../vocab/vocabulary.ts';
 import { firstLemma } from '../vocab/wordnet.ts';
 import type { Predicted } from './method.ts';
@@ -41,10 +48,18 @@ export function nameOfClass({ names, entries }: Vocabulary): (trueClass: TrueCla
 
 /**
  * Compares predictions with the labels of a split.
- * @throws S3aError LABELS for an image that the split does not have
+ * @param scorer gives the semantic score
+ * @throws S3aError LABELS for an image that the split does not have, and what the scorer throws
  */
-export function figuresOf(predicted: Predicted, sealed: SealedLabels, vocabulary: Vocabulary): Figures {
-  const report = evaluateSealed(predicted, sealed, { nameOf: nameOfClass(vocabulary) });
+export async function figuresOf(
+  predicted: Predicted,
+  sealed: SealedLabels,
+  vocabulary: Vocabulary,
+  scorer?: SemanticScorer,
+): Promise<Figures> {
+  const nameOf = nameOfClass(vocabulary);
+  const semantic = scorer && (await semanticSealed(predicted, sealed, scorer, { nameOf }));
+  const report = evaluateSealed({ ...predicted, ...(semantic && { semantic }) }, sealed, { nameOf });
   const { images, classes, unpredicted, accuracy, classAccuracy, macroF1, clustering, clusters } = report;
   const { found, extra, ...names } = report.names;
   const intervals = reportIntervals(report, { resamples: 2000 });
@@ -52,6 +67,7 @@ export function figuresOf(predicted: Predicted, sealed: SealedLabels, vocabulary
   return {
     ...{ images, classes, unpredicted, accuracy, classAccuracy, macroF1, clustering },
     ...(clusters && { clusters }),
+    ...(report.semantic !== undefined && { semantic: report.semantic }),
     names: { ...names, found: found.length, given: found.length + extra.length },
     intervals: {
       top1: range(intervals.accuracy[1]),

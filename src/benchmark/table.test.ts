@@ -20,8 +20,12 @@ const sealed = sealLabels({
   classes: [{ name: 'cat' }, { name: 'dog' }],
 });
 /** The first of the ten are wrong. */
-const figures = (wrong: number) =>
-  figuresOf({ files, names: files.map((_, i) => (i < wrong ? 'owl' : i < 4 ? 'cat' : 'dog')) }, sealed, vocabulary);
+const figures = await Promise.all(
+  files.map((_, wrong) => {
+    const names = files.map((__, i) => (i < wrong ? 'owl' : i < 4 ? 'cat' : 'dog'));
+    return figuresOf({ files, names }, sealed, vocabulary);
+  }),
+);
 
 function results(protocol: string, seeds: number[]) {
   const methods = [methodOf('clip'), methodOf('s3a')];
@@ -30,7 +34,7 @@ function results(protocol: string, seeds: number[]) {
   const computed: Computed[] = plan.cells.flatMap(cell => {
     if (cell.ablation === 'components' && cell.variant.name !== 'C V P R I S') return [];
     const { name, reads } = cell.variant.method;
-    const one = (part: string, wrong: number) => ({ part, train: figures(wrong), test: figures(wrong + 1) });
+    const one = (part: string, wrong: number) => ({ part, train: figures[wrong], test: figures[wrong + 1] });
     const outcomes = reads.length === 0 ? [one('', 3)] : [one('student', cell.seed), one('teacher', 2 * cell.seed)];
     const result = { key: `${name} ${cell.seed}`, method: name, seed: cell.seed, seconds: 30, finished: '', outcomes };
     return [{ cell, result, images: `images ${cell.seed}`, vocabulary: vocabulary.hash }];

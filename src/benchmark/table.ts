@@ -46,6 +46,11 @@ export function markdownTable(results: BenchResults): string {
       : 'Figures in %; in brackets the 95 % interval by resampling the images.',
     'Found names and clusters of the training images; top-1 over the whole vocabulary. Test images, which no method has seen, are named ' +
       'over the whole vocabulary by CLIP and by students and teachers, and over the names it has found by discovery alone.',
+    results.semanticModel === undefined
+      ? protocol.outOfVocabulary
+        ? 'True names are missing from the usual vocabularies: the semantic score (`--semantic-model`) is the one that counts here.'
+        : ''
+      : `Semantic: mean cosine x 100 between the embeddings of the given and the true names by ${results.semanticModel}.`,
     cells.done < cells.wanted ? `**Incomplete: ${cells.done} of ${cells.wanted} cells are there.**` : '',
     markdown(tableRows(results.table)),
     published(results),

@@ -10,6 +10,7 @@ import type { BenchResults } from '../../benchmark/results.ts';
 import { ablationRows, tableRows } from '../../benchmark/table.ts';
 import { resolveOverrides } from '../../config/resolve.ts';
 import { S3aError } from '../../errors.ts';
+import { SEMANTIC_MODEL } from '../../evaluate/sentence-encoder.ts';
 import { writeAtomic } from '../../io/atomic-write.ts';
 import { addCommon, type CommonOptions, type Context, perform, quoted } from '../context.ts';
 import { addSettings, settingSources } from '../flags.ts';
@@ -25,7 +26,7 @@ interface BenchFlags extends CommonOptions {
   partial?: boolean;
   trained?: boolean;
   keepRuns?: boolean;
-  semanticModel?: string;
+  semanticModel?: string | true;
 }
 
 export function benchCommand(context: Context): Command {
@@ -41,11 +42,15 @@ export function benchCommand(context: Context): Command {
     .option('--partial', 'Take what is there of a data set that is not whole')
     .option('--trained', 'Train in the ablations of discovery too (k, prompts, vocabulary)')
     .option('--keep-runs', 'Keep the run folders of trained methods, with their models')
-    .option('--semantic-model <name>', 'Sentence model of the semantic score: a name on the hub or a folder');
+    .option(
+      '--semantic-model [name]',
+      `Score names by their meaning too: a folder or a name on the hub (default: ${SEMANTIC_MODEL})`,
+    );
   addSettings(addCommon(command)).addHelpText('after', about());
   return command.action(async (protocols: string[], flags: BenchFlags) => {
     const { out = join('runs', `bench-${protocols[0].replace(/\.json$/, '').replaceAll(/[/\\]/g, '-')}`) } = flags;
-    const { data, methods, seeds, resume, partial, trained, keepRuns, semanticModel } = flags;
+    const { data, methods, seeds, resume, partial, trained, keepRuns } = flags;
+    const semanticModel = flags.semanticModel === true ? SEMANTIC_MODEL : flags.semanticModel;
     const sources = settingSources(command);
     // The protocol knows K; a preset that says how to estimate it is not asked.
     const { k: _, ...settings } = await resolveOverrides(sources);
