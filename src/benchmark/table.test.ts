@@ -73,6 +73,10 @@ describe('results', () => {
     expect(markdown).toContain('## Components');
     expect(markdown).toContain('| C V P R I S | teacher | 80.0 ± 20.0 |');
     expect(markdown).not.toContain('published');
+    expect(markdown).not.toContain('seeds)');
+    const some = results('animals', [0, 1, 2]);
+    some.seeds.push(3);
+    expect(markdownTable(some)).toContain('| S³A, teacher (3 of 4 seeds) | 80.0 ± 20.0 | ');
     const rows = markdown.split('\n').filter(line => line.startsWith('|'));
     const first = rows.slice(0, 5).map(row => row.split(' | ').length);
     expect(new Set(first).size).toBe(1);

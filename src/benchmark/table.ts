@@ -22,12 +22,16 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** Header and rows of the main table, or with `steps` of the steps of the methods; columns that nobody has are left out. */
-export function tableRows(lines: readonly Line[], steps = false): { header: string[]; rows: string[][] } {
+export function tableRows(
+  lines: readonly Line[],
+  seeds: number,
+  steps = false,
+): { header: string[]; rows: string[][] } {
   const shown = lines.filter(line => (line.step ?? false) === steps);
   const columns = usedColumns(shown);
   return {
     header: ['method', ...columns.map(({ title }) => title)],
-    rows: shown.map(line => [line.title, ...columns.map(column => cellOf(line, column))]),
+    rows: shown.map(line => [line.title + lacking(line, seeds), ...columns.map(column => cellOf(line, column))]),
   };
 }
 
@@ -52,14 +56,14 @@ export function markdownTable(results: BenchResults): string {
         : ''
       : `Semantic: mean cosine x 100 between the embeddings of the given and the true names by ${results.semanticModel}.`,
     cells.done < cells.wanted ? `**Incomplete: ${cells.done} of ${cells.wanted} cells are there.**` : '',
-    markdown(tableRows(results.table)),
+    markdown(tableRows(results.table, seeds.length)),
     published(results),
     results.table.some(({ step }) => step) ? '## Steps' : '',
-    results.table.some(({ step }) => step) ? markdown(tableRows(results.table, true)) : '',
+    results.table.some(({ step }) => step) ? markdown(tableRows(results.table, seeds.length, true)) : '',
     ...ablations.flatMap(({ title: name, about, variants }) => [
       `## ${name}`,
       about,
-      variants.length > 0 ? markdown(ablationRows(variants)) : 'Nothing yet.',
+      variants.length > 0 ? markdown(ablationRows(variants, seeds.length)) : 'Nothing yet.',
     ]),
     failures.length > 0 ? '## Failures' : '',
     failures.map(({ variant, seed, reason }) => `- ${variant}, seed ${seed}: ${reason}`).join('\n'),
@@ -68,7 +72,10 @@ export function markdownTable(results: BenchResults): string {
 }
 
 /** Header and rows of an ablation: a line a variant, by the network that counts. */
-export function ablationRows(variants: readonly VariantResult[]): { header: string[]; rows: string[][] } {
+export function ablationRows(
+  variants: readonly VariantResult[],
+  seeds: number,
+): { header: string[]; rows: string[][] } {
   const lines = variants.flatMap(({ name, lines: all }) =>
     all.filter(({ step }) => !step).map(line => ({ name, line })),
   );
@@ -76,11 +83,16 @@ export function ablationRows(variants: readonly VariantResult[]): { header: stri
   return {
     header: ['variant', 'by', ...columns.map(({ title }) => title)],
     rows: lines.map(({ name, line }) => [
-      name,
+      name + lacking(line, seeds),
       line.part === '' ? 'names' : line.part,
       ...columns.map(column => cellOf(line, column)),
     ]),
   };
+}
+
+/** Says of a line that it has not all the seeds yet: its figure is not to be compared with the others. */
+function lacking(line: Line, seeds: number): string {
+  return line.seeds.length < seeds ? ` (${line.seeds.length} of ${seeds} seeds)` : '';
 }
 
 function usedColumns(lines: readonly Line[]): Column[] {

@@ -101,15 +101,15 @@ async function registerDrawn(protocols: readonly string[]): Promise<void> {
 }
 
 function show(results: BenchResults): string {
-  const { protocol, cells, ablations, table: lines } = results;
-  const main = tableRows(lines);
+  const { protocol, cells, ablations, seeds, table: lines } = results;
+  const main = tableRows(lines, seeds.length);
   return [
     `${protocol.title}: ${protocol.images.train} training, ${protocol.images.test} test images, K = ${protocol.k}\n\n`,
     table(main.header, main.rows),
     ...ablations
       .filter(({ variants }) => variants.length > 0)
       .map(({ title, variants }) => {
-        const { header, rows } = ablationRows(variants);
+        const { header, rows } = ablationRows(variants, seeds.length);
         return `\n${title}\n\n${table(header, rows)}`;
       }),
     cells.done < cells.wanted ? `\nIncomplete: ${cells.done} of ${cells.wanted} cells are there.\n` : '',
