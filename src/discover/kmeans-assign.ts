@@ -43,6 +43,12 @@ const [FEW, GROUPS_A_FEW] = [3, 15];
 // When more than this share of the images twice needed every centre in spite of bounds, none are kept for some steps.
 const HOPELESS = 0.95;
 const REST = 6;
+// They are also not begun with where the second nearest centre is typically less than this many typical moves farther
+// away than the nearest, which is looked at for one image of so many.
+const USEFUL = 1;
+const LOOKED = 32;
+// Up to so many slots all centres are compared with each other, for narrower margins.
+const PAIRED = 256;
 
 /**
  * The clusters of a slice's images under centres that move.
@@ -78,6 +84,12 @@ export class Assigner {
   /** Whether the bounds hold, and the steps for which none will be kept. */
   #bounded = false;
   #rest = 0;
+  /** How much farther the second nearest centre typically is than the nearest, and how far a centre typically moved. */
+  #gap = Number.POSITIVE_INFINITY;
+  #typical = 0;
+  readonly #gaps: number[] = [];
+  /** The greatest distance between two centres, or infinity. */
+  #spread = Number.POSITIVE_INFINITY;
   /** Steps in a row for which the bounds were of no use. */
   #failed = 0;
   readonly #upper: Float32Array;
@@ -96,6 +108,8 @@ export class Assigner {
   #metBest = new Float64Array(0);
   #metSecond = new Float64Array(0);
   #score = 0;
+  /** Slots of centres that may be the nearest, and room behind them. */
+  #slots = new Int32Array(0);
   #products = new Float32Array(0);
 
   constructor(slice: ImageSlice) {
@@ -110,7 +124,7 @@ export class Assigner {
     const quantised = await this.#slice.quantised();
     this.#begin(step);
     const { count } = this.#slice;
-    const keep = this.#rest === 0;
+    const keep = this.#rest === 0 && (this.#bounded || this.#gap > USEFUL * this.#typical);
     if (keep && this.#lower.length !== count * this.#groups) this.#lower = new Float32Array(count * this.#groups);
     const rows = new Int32Array(count);
     let [all, moved] = [0, 0];
@@ -119,8 +133,10 @@ export class Assigner {
       if (change < 0) rows[all++] = i;
       else moved += change;
     }
+    this.#gaps.length = 0;
     const open = rows.subarray(0, all);
     moved += quantised ? await this.#filtered(open, quantised, keep) : this.#plain(open, keep);
+    if (all === count && this.#gaps.length > 0) this.#gap = median(this.#gaps);
     if (this.#rest > 0) this.#rest--;
     if (this.#bounded) this.#failed = all > HOPELESS * count ? this.#failed + 1 : 0;
     if (this.#failed === 2) [this.#rest, this.#failed] = [REST, 0];
@@ -175,6 +191,7 @@ export class Assigner {
     this.#magic = magic;
     this.#products = new Float32Array(kernel.memory.buffer, scratch, GROUP);
     const moves = new Float64Array(this.#groups);
+    const distances = new Array<number>(k).fill(0);
     moved.forEach((c, i) => {
       let [norm, shift] = [0, 0];
       for (let d = 0, from = i * width, to = c * width; d < width; d++, from++, to++) {
@@ -186,10 +203,12 @@ export class Assigner {
       this.#norms[c] = norm;
       const distance = Math.sqrt(shift) * 1.000001;
       const slot = this.#slotOf[c];
+      distances[c] = distance;
       this.#movedSlot[slot] += distance;
       const group = Math.floor(slot / GROUP);
       moves[group] = Math.max(moves[group], distance);
     });
+    this.#typical = median(distances);
     moves.forEach((move, group) => {
       this.#movedGroup[group] += move;
     });
@@ -201,6 +220,7 @@ export class Assigner {
     // Sums of padded/8 products in each lane, and a few more additions.
     this.#eta = (padded / 8 + 16) * 2 ** -24 * Math.sqrt(this.#longest * longest);
     this.#round = 1e-5 * Math.sqrt(this.#longest + longest);
+    this.#spread = this.#widest((padded / 8 + 16) * 2 ** -24 * longest);
     // Stored bounds carry all movement; where it dwarfs the distances, float32 is too coarse for them.
     if (this.#movedMost > 50 * Math.sqrt(this.#longest + longest) || !this.#bounded) this.#forget();
   }
@@ -215,6 +235,26 @@ export class Assigner {
     }
   }
 
+  /** The greatest distance between two centres, or infinity where they are many; products are off by `eta` at most. */
+  #widest(eta: number): number {
+    const { kernel, padded, scratch } = this.#slice;
+    if (this.#groups * GROUP > PAIRED) return Number.POSITIVE_INFINITY;
+    const halves = this.#halves;
+    let most = 0;
+    for (let slot = 0; slot < halves.length; slot++) {
+      if (this.#order[slot] < 0) continue;
+      // Groups before the slot's own have been compared with it.
+      for (let first = slot - (slot % GROUP); first < halves.length; first += GROUP) {
+        kernel.dots(this.#table + 4 * padded * slot, this.#table + 4 * padded * first, scratch);
+        for (let c = 0; c < GROUP; c++) {
+          if (this.#order[first + c] < 0) continue;
+          most = Math.max(most, 2 * (halves[slot] + halves[first + c] - this.#products[c]));
+        }
+      }
+    }
+    return Math.sqrt(most + 2 * eta) * 1.000001;
+  }
+
   #start(k: number): void {
     const { kernel, padded, width } = this.#slice;
     const groups = Math.ceil(k / GROUP);
@@ -226,6 +266,7 @@ export class Assigner {
     this.#slotOf = new Int32Array(k);
     this.#movedSlot = new Float64Array(groups * GROUP);
     this.#movedGroup = new Float64Array(groups);
+    this.#slots = new Int32Array((groups + 1) * GROUP);
     this.#metGroup = new Int32Array(groups);
     this.#metCentre = new Int32Array(groups);
     this.#metBest = new Float64Array(groups);
@@ -237,6 +278,7 @@ export class Assigner {
     // The first step moves centres from single images to means, which no bound survives.
     this.#rest = 1;
     this.#failed = 0;
+    this.#gap = Number.POSITIVE_INFINITY;
     this.#forget();
   }
 
@@ -354,7 +396,9 @@ export class Assigner {
     const off = quantised.errors[i] * farthest + length * coarsest + slack;
     let top = Number.NEGATIVE_INFINITY;
     for (let at = base; at < base + groups; at++) if (scores[at] > top) top = scores[at];
-    const sure = top - 2 * off - 2 * this.#eta;
+    // What the difference of two scores is at most off.
+    const apartMost = Math.min(2 * farthest, this.#spread + 2 * coarsest);
+    const sure = top - (quantised.errors[i] * apartMost + 2 * length * coarsest + 2 * slack) - 2 * this.#eta;
     this.#met = 0;
     let rest = Number.NEGATIVE_INFINITY;
     if (keep) {
@@ -371,6 +415,7 @@ export class Assigner {
     } else {
       for (let g = 0; g < groups; g++) if (scores[base + g] >= sure) this.#metGroup[this.#met++] = g;
     }
+    if (i % LOOKED === 0) this.#gaps.push(gapOf(scores, base, groups, square));
     const found = this.#chosen(i, members, r * groups * GROUP, sure);
     if (keep) {
       // Scores about the mean and scores about zero are half the difference of the squared lengths apart.
@@ -388,30 +433,44 @@ export class Assigner {
    * @param base of the image's scores
    */
   #chosen(i: number, members: Float32Array, base: number, sure: number): number {
-    const { kernel, padded } = this.#slice;
-    const [groups, order, halves] = [this.#groups, this.#order, this.#halves];
-    const row = this.#slice.row(i);
-    let [only, count] = [-1, 0];
-    let [most, best] = [Number.NEGATIVE_INFINITY, -1];
+    const { kernel, padded, scratch } = this.#slice;
+    const [groups, order, halves, slots, products] = [
+      this.#groups,
+      this.#order,
+      this.#halves,
+      this.#slots,
+      this.#products,
+    ];
+    let count = 0;
     for (let m = 0; m < this.#met; m++) {
       const group = this.#metGroup[m];
       for (let c = 0, at = base + group; c < GROUP; c++, at += groups) {
-        if (members[at] < sure) continue;
-        const slot = group * GROUP + c;
-        if (count++ === 0) {
-          only = slot;
-          continue;
-        }
-        // The first one is computed once there is a second.
-        for (let s = count === 2 ? only : slot; ; s = slot) {
-          const score = kernel.dot(row, this.#table + 4 * padded * s) - halves[s];
-          if (score > most || (score === most && order[s] < best)) [most, best] = [score, order[s]];
-          if (s === slot) break;
+        if (members[at] >= sure) slots[count++] = group * GROUP + c;
+      }
+    }
+    if (count === 1) {
+      this.#score = Number.POSITIVE_INFINITY;
+      return order[slots[0]];
+    }
+    const row = this.#slice.row(i);
+    const [table, stride, last] = [this.#table, 4 * padded, slots[count - 1]];
+    let [most, best] = [Number.NEGATIVE_INFINITY, -1];
+    for (let first = 0; first < count; first += GROUP) {
+      // Places behind the last are filled with it, which changes nothing.
+      for (let c = count; c < first + GROUP; c++) slots[c] = last;
+      const [a, b, c, d] = [slots[first], slots[first + 1], slots[first + 2], slots[first + 3]];
+      kernel.dotsAt(row, table + stride * a, table + stride * b, table + stride * c, table + stride * d, scratch);
+      for (let p = 0; p < GROUP; p++) {
+        const slot = slots[first + p];
+        const score = products[p] - halves[slot];
+        if (score > most || (score === most && order[slot] < best)) {
+          most = score;
+          best = order[slot];
         }
       }
     }
-    this.#score = count === 1 ? Number.POSITIVE_INFINITY : most;
-    return count === 1 ? order[only] : best;
+    this.#score = most;
+    return best;
   }
 
   /** Limits for the two best scores of every group met, from the scores of the bytes and what these are at most off. */
@@ -517,4 +576,18 @@ export class Assigner {
     this.labels[i] = label;
     return 1;
   }
+}
+
+/** How much farther away the best centre of another group is than the nearest of all, about; from scores about the mean. */
+function gapOf(scores: Float32Array, base: number, groups: number, square: number): number {
+  let [best, second] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let at = base; at < base + groups; at++) {
+    if (scores[at] > best) [best, second] = [scores[at], best];
+    else if (scores[at] > second) second = scores[at];
+  }
+  return Math.sqrt(Math.max(0, square - 2 * second)) - Math.sqrt(Math.max(0, square - 2 * best));
+}
+
+function median(values: readonly number[]): number {
+  return Float64Array.from(values).sort()[values.length >> 1];
 }

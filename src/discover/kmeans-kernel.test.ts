@@ -28,6 +28,11 @@ test.each([1, 16, 45, 512])('products, sums and bytes of rows of %i values', wid
     expect([out[c]]).toBeAllclose([expected], { atol: 1e-6 * width, rtol: 0 });
     expect(kernel.dot(1024, centresAt + 4 * c * padded)).toBe(out[c]);
   }
+  const products = [...out];
+  const address = (c: number): number => centresAt + 4 * c * padded;
+  kernel.dotsAt(1024, address(3), address(1), address(1), address(0), 0);
+  expect([...out]).toEqual([products[3], products[1], products[1], products[0]]);
+
   const square = row.reduce((sum, value) => sum + value * value, 0);
   expect([kernel.square(1024)]).toBeAllclose([square], { rtol: 1e-14 });
 

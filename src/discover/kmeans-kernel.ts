@@ -8,6 +8,8 @@ export interface Kernel {
   readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
   /** Dot products of a row with `GROUP` successive rows at `centres`, as float32 at `out`. */
   dots(row: number, centres: number, out: number): void;
+  /** As `dots`, with rows that may lie anywhere. */
+  dotsAt(row: number, a: number, b: number, c: number, d: number, out: number): void;
   /** The dot product with one row, the same number to the last bit. */
   dot(row: number, centre: number): number;
   /** The squared length of a row in float64. */
@@ -34,6 +36,26 @@ interface Runtime {
 }
 const { Module, Instance } = (globalThis as unknown as { WebAssembly: Runtime }).WebAssembly;
 const modules = new Map<number, object>();
+
+// Kernels that were given back, by their widths. Compiled JavaScript that calls one is thrown away together with it.
+const spare = new Map<number, Kernel>();
+const [MOST_SPARE, SPARE_MS] = [2 ** 27, 10_000];
+
+/** A kernel as `makeKernel` gives it, or one that was given back: its memory has some size and holds anything. */
+export function takeKernel(width: number): Kernel {
+  const kernel = spare.get(width) ?? makeKernel(width);
+  spare.delete(width);
+  return kernel;
+}
+
+/** Gives a kernel back; for some seconds `takeKernel` may return it, unless its memory is large. */
+export function returnKernel(width: number, kernel: Kernel): void {
+  if (kernel.memory.buffer.byteLength > MOST_SPARE) return;
+  spare.set(width, kernel);
+  setTimeout(() => {
+    if (spare.get(width) === kernel) spare.delete(width);
+  }, SPARE_MS).unref();
+}
 
 /** A kernel for rows of `width` values (a padded width) with a memory of its own. */
 export function makeKernel(width: number): Kernel {
@@ -108,7 +130,14 @@ interface Code {
 }
 
 function kernelBytes(width: number): Uint8Array<ArrayBuffer> {
-  const codes = [dotsCode(width), dotCode(width), squareCode(width), addCode(width), quantiseCode(width)];
+  const codes = [
+    dotsCode(width),
+    dotsAtCode(width),
+    dotCode(width),
+    squareCode(width),
+    addCode(width),
+    quantiseCode(width),
+  ];
   const types = codes.map(({ parameters, results = [] }) => [
     0x60,
     ...list(parameters.map(type => [type])),
@@ -128,6 +157,12 @@ function kernelBytes(width: number): Uint8Array<ArrayBuffer> {
     ...section(10, list(bodies)),
   ]);
 }
+
+/** Stores the sum of a product's two vectors, `even` and the local behind it, as number `c` at `out`. */
+const storeTotal = (out: number, c: number, even: number): number[] => [
+  ...[...get(even), ...get(even + 1), ...f32x4.add, ...set(even)],
+  ...[...get(out), ...total(even), ...storeFloat(4 * c)],
+];
 
 // Each product has two sums, of even and of odd vectors: one alone would wait for its own additions.
 function dotsCode(width: number): Code {
@@ -149,13 +184,31 @@ function dotsCode(width: number): Code {
     body: [
       ...[...get(row), ...int(4 * width), ...I32_ADD, ...set(end)],
       ...loop(row, end, [...repeat(4, step), ...move(row, 64), ...move(centres, 64)]),
-      ...repeat(GROUP, c => {
-        const [even, odd] = [first + 2 * c, first + 2 * c + 1];
-        return [
-          ...[...get(even), ...get(odd), ...f32x4.add, ...set(even)],
-          ...[...get(out), ...total(even), ...storeFloat(4 * c)],
-        ];
-      }),
+      ...repeat(GROUP, c => storeTotal(out, c, first + 2 * c)),
+    ],
+  };
+}
+
+function dotsAtCode(width: number): Code {
+  const [row, at, out, end, x, first] = [0, 1, 1 + GROUP, 2 + GROUP, 3 + GROUP, 4 + GROUP];
+  const step = (i: number): number[] => [
+    ...[...get(row), ...load(16 * i), ...set(x)],
+    ...repeat(GROUP, c => {
+      const sum = first + 2 * c + (i % 2);
+      return [
+        ...[...get(sum), ...get(x), ...get(at + c), ...load(16 * i)],
+        ...[...f32x4.mul, ...f32x4.add, ...set(sum)],
+      ];
+    }),
+  ];
+  return {
+    name: 'dotsAt',
+    parameters: new Array<number>(2 + GROUP).fill(I32),
+    locals: [I32, V128, ...new Array<number>(2 * GROUP).fill(V128)],
+    body: [
+      ...[...get(row), ...int(4 * width), ...I32_ADD, ...set(end)],
+      ...loop(row, end, [...repeat(4, step), ...move(row, 64), ...repeat(GROUP, c => move(at + c, 64))]),
+      ...repeat(GROUP, c => storeTotal(out, c, first + 2 * c)),
     ],
   };
 }

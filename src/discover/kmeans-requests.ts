@@ -73,6 +73,7 @@ export function openSlice(): (request: SliceRequest) => Promise<SliceAnswers[key
         return assigner.farthest(request.centres, request.count);
       case 'close':
         // Lets go of the images: the thread may serve others.
+        slice.close();
         [slice, assigner, seeder] = empty();
         return undefined;
     }

@@ -1,6 +1,6 @@
 /** Some of the images of a clustering in a WebAssembly memory, with their lengths, their bytes for the filter, and tables. */
 import { ScoreFilter } from './kmeans-filter.ts';
-import { GROUP, type Kernel, makeKernel, paddedWidth } from './kmeans-kernel.ts';
+import { GROUP, type Kernel, paddedWidth, returnKernel, takeKernel } from './kmeans-kernel.ts';
 
 /** Bytes of a memory that rows may take; addresses end at 4 GB, and tables lie behind the rows. */
 export const MOST_BYTES = 3 * 2 ** 30;
@@ -41,13 +41,19 @@ export class ImageSlice {
     this.count = count;
     this.width = width;
     this.padded = paddedWidth(width);
-    this.kernel = makeKernel(this.padded);
+    this.kernel = takeKernel(this.padded);
     this.norms = new Float64Array(count);
     this.#sum = 512 + 4 * this.padded;
     this.#rows = this.#sum + 8 * this.padded;
     this.#bytes = this.#rows + 4 * this.padded * count;
     this.#end = this.#bytes + (count >= FILTERED ? this.padded * count : 0);
     this.reserve(0);
+    if (this.padded > width) new Uint8Array(this.kernel.memory.buffer, 0, this.#end).fill(0);
+  }
+
+  /** Gives the memory back; nothing may be asked of the slice after this. */
+  close(): void {
+    returnKernel(this.padded, this.kernel);
   }
 
   /** Makes room for tables and returns their address; what lay there before stays. */
@@ -107,7 +113,7 @@ export class ImageSlice {
     const { buffer } = this.kernel.memory;
     const meanAt = 512;
     const mean = new Float32Array(buffer, meanAt, this.padded).fill(0);
-    const sample = Math.ceil(this.count / 2048);
+    const sample = Math.ceil(this.count / 512);
     const looked: number[] = [];
     for (let i = 0; i < this.count; i += sample) looked.push(i);
     const sum = new Float64Array(this.width);
