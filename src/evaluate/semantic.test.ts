@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { commitOf, type Fixture, fixture, IMPATIENT } from '../../test/hub-fixture.ts';
+import { evaluateSealed, semanticSealed } from './evaluate-sealed.ts';
+import { sealLabels } from './sealed-labels.ts';
 import { createSemanticScorer } from './semantic.ts';
 import { openSentenceEncoder, SEMANTIC_MODEL, type SentenceEncoderOptions } from './sentence-encoder.ts';
 import { readSentenceFolder } from './sentence-folder.ts';
@@ -83,6 +85,23 @@ test('a name is encoded once, and no name scores 0', async () => {
   expect(asked[1]).toEqual(['fox']);
   await expect(scorer.scores(['a'], [])).rejects.toThrow('1 predicted names for 0 true names');
   await expect(scorer.scores([], [])).rejects.toThrow('there are no images');
+  await encoder.dispose();
+});
+
+test('scores of labels under seal, and a report with them', async () => {
+  const encoder = await openSentenceEncoder(join(goldens, 'mpnet'));
+  const scorer = createSemanticScorer(encoder);
+  const files = ['0.png', '1.png', '2.png'];
+  const classes = [{ name: 'dog' }, { name: 'cat' }];
+  const sealed = sealLabels({ files, classes, labels: [0, 1, 0], origins: String });
+  const predicted = { files: ['2.png', '0.png'], names: ['dog', 'fox'] };
+  const semantic = await semanticSealed(predicted, sealed, scorer);
+  expect(semantic).toEqual(await scorer.scores(['dog', 'fox'], ['dog', 'dog']));
+  const report = evaluateSealed({ ...predicted, semantic }, sealed, { bootstrap: { samples: 50 } });
+  expect(report).toMatchObject({ unpredicted: 1, images: 2, semantic: (semantic[0] + semantic[1]) / 2 });
+  expect(report.intervals?.semantic?.estimate).toBeCloseTo(report.semantic!, 12);
+  const renamed = await semanticSealed(predicted, sealed, scorer, { nameOf: () => 'fox' });
+  expect(renamed).toEqual(await scorer.scores(['dog', 'fox'], ['fox', 'fox']));
   await encoder.dispose();
 });
 
