@@ -35,7 +35,7 @@ export interface Context extends Draw {
   readonly answers: Int32Array;
   /** The number of clusters that a user would have got or given. */
   readonly k: number;
-  /** The neighbour graph; with more than `most` images, within clusters. */
+  /** The neighbour graph; with more than `most` images, within clusters and those next to them. */
   readonly graph: (count: number, most?: number, clusters?: Int32Array) => Promise<NeighbourGraph>;
   /** [N] clusters by k-means for so many. */
   readonly clusters: (k: number) => Promise<Int32Array>;
@@ -78,7 +78,6 @@ export async function openContext(bench: Bench, seed: number, kind: DrawKind): P
   const entries = kept.map(i => bench.entries[i]);
   const rowOf = new Map(entries.map(({ name }, i) => [name, i]));
   const images = hashJson([...classCounts(seed, kind)]).slice(0, 12);
-  const graphs = new Map<number, Promise<NeighbourGraph>>();
   const keep = async <T>(name: string, compute: () => Promise<T>): Promise<T> => {
     const path = join(bench.folder, 'clusters', `${seed}-${images}-${name}.json`);
     if (!existsSync(path)) {
@@ -107,12 +106,6 @@ export async function openContext(bench: Bench, seed: number, kind: DrawKind): P
     answers: Int32Array.from(draw.truth, name => rowOf.get(name) ?? -1),
     k: kind.k === 'estimate' ? await estimate() : Math.max(2, Math.round(kind.k * kind.classes)),
     clusters,
-    graph: (count, most, within) => {
-      const options = { width, count, threads, most };
-      if (within && most === 0) return neighbourGraph(draw.features, { ...options, clusters: within });
-      const made = graphs.get(count) ?? neighbourGraph(draw.features, options);
-      graphs.set(count, made);
-      return made;
-    },
+    graph: (count, most, within) => neighbourGraph(draw.features, { width, count, threads, most, clusters: within }),
   };
 }

@@ -27,6 +27,7 @@ export async function fitCalibration(
       const { labels } = await autoNames(features, prototypes, clusters, { ...options, ...AUTO, graph });
       const found = evidence(labels, await labelShares(features, prototypes, labels, options), graph);
       labels.forEach((label, i) => {
+        if (label < 0) return;
         const x = [1, found.own[i], found.group[i], found.neighbours[i]];
         rows.push({ x, right: label === answers[i] ? 1 : 0, weight: 1000 / labels.length });
       });

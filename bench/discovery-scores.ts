@@ -2,7 +2,7 @@
 import { evaluateClustering } from '../src/evaluate/clustering.ts';
 import type { Context } from './discovery-context.ts';
 
-/** Shares 0–1; `names` and `seconds` are what they say. */
+/** Shares 0–1; `names` and `seconds` (of the processor, without clustering) are what they say. */
 export interface Scores {
   readonly top1: number;
   /** Best one-to-one match of groups and classes; all unknown images are one group. */

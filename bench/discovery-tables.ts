@@ -62,7 +62,7 @@ export function summaryTable(measured: readonly Measured[], group: Variant['grou
   const kinds = kindsOf(rows);
   const groups = DRAW_GROUPS.filter(name => kinds.some(kind => kind.group === name));
   return table(
-    ['', ...groups, 'all draws', 'cluster accuracy', 'name recall', 'unknown', 'seconds'],
+    ['', ...groups, 'all draws', 'cluster accuracy', 'name recall', 'unknown', 'CPU seconds'],
     [...new Set(rows.map(row => row.method))].map(method => {
       const own = rows.filter(row => row.method === method && row.group === (group ?? row.group));
       const top1 = groups.map(name => {

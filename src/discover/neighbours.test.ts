@@ -46,20 +46,34 @@ test('the graph of any choices: neighbours by rising index, rows that sum to 1, 
   );
 });
 
-test('neighbours by cosine, of all images or of those of the same cluster', async () => {
+const onCircle = (angles: readonly number[]): Float32Array =>
+  Float32Array.from(angles.flatMap(a => [Math.cos((a * Math.PI) / 180), Math.sin((a * Math.PI) / 180)]));
+
+async function listsOf(angles: readonly number[], options: object): Promise<number[][]> {
+  const { start, to } = await neighbourGraph(onCircle(angles), { width: 2, threads: 1, count: 1, ...options });
+  return angles.map((_, i) => [...to.subarray(start[i], start[i + 1])]);
+}
+
+test('neighbours by cosine, of all images or of the clusters nearby', async () => {
   const angles = [0, 1, 3, 40, 41, 43, 44.5];
-  const features = Float32Array.from(
-    angles.flatMap(a => [Math.cos((a * Math.PI) / 180), Math.sin((a * Math.PI) / 180)]),
-  );
-  const lists = async (options: object): Promise<number[][]> => {
-    const { start, to } = await neighbourGraph(features, { width: 2, threads: 1, count: 1, ...options });
-    return angles.map((_, i) => [...to.subarray(start[i], start[i + 1])]);
-  };
-  expect(await lists({})).toEqual([[1], [0, 2], [1], [4], [3], [6], [5]]);
-  // 2 and 3 share a cluster, so 3 is all that 2 can look at.
   const clusters = Int32Array.of(5, 5, 9, 9, 7, 7, 7);
-  expect(await lists({ clusters, most: 3 })).toEqual([[1], [0], [3], [2], [5], [4, 6], [5]]);
-  expect(await lists({ clusters })).toEqual(await lists({}));
+  const all = [[1], [0, 2], [1], [4], [3], [6], [5]];
+  expect(await listsOf(angles, {})).toEqual(all);
+  expect(await listsOf(angles, { clusters })).toEqual(all);
+  // Three clusters are all next to each other.
+  expect(await listsOf(angles, { clusters, most: 3 })).toEqual(all);
+});
+
+test('neighbours are looked for in the nearest four clusters only', async () => {
+  // Clusters 0 to 5 lie at rising angles, but image 1 of cluster 0 has strayed to the last of them.
+  const angles = [0, 100, 1, 20, 21, 40, 41, 60, 61, 80, 81, 101];
+  const clusters = Int32Array.of(0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5);
+  expect((await listsOf(angles, { clusters }))[1]).toEqual([11]);
+  const near = await listsOf(angles, { clusters, most: 3 });
+  // Its cluster's mean points to 33°: the cluster at 101° is the farthest of the others and is left out, so that image 1
+  // chooses 10; that 11, whose four nearest are not the same, chooses 1 is an edge all the same.
+  expect(near[1]).toEqual([10, 11]);
+  expect(near[3]).toEqual([4]);
 });
 
 test('rows of a file give the graph of a matrix; a cluster may have fewer images than neighbours', async () => {
@@ -70,7 +84,6 @@ test('rows of a file give the graph of a matrix; a cluster may have fewer images
   const rows = rowsOf(features, 8, 'features');
   const graph = await neighbourGraph({ ...rows, read: (a, b) => rows.read(a, b) }, options);
   expect(graph).toEqual(await neighbourGraph(features, options));
-  for (let i = 0; i < 40; i++) {
-    for (let e = graph.start[i]; e < graph.start[i + 1]; e++) expect(clusters[graph.to[e]]).toBe(clusters[i]);
-  }
+  // Four clusters are all next to each other.
+  expect(graph).toEqual(await neighbourGraph(features, { width: 8, threads: 1, count: 4 }));
 });
