@@ -1,7 +1,7 @@
 /** One report of everything that METHOD §5 measures. */
 import { S3aError } from '../errors.ts';
 import { TOP_K, topKFromRanked } from './accuracy.ts';
-import { bootstrapMean, type Interval } from './bootstrap.ts';
+import { type BootstrapOptions, bootstrapMean, type Interval } from './bootstrap.ts';
 import { type ClusteringReport, evaluateClustering } from './clustering.ts';
 import { type ReportIntervals, reportIntervals } from './intervals.ts';
 import { compareNames, type NamesReport, nameNormalizer } from './names.ts';
@@ -105,8 +105,7 @@ export function evaluate(
       .slice(0, 20),
   };
   if (!bootstrap) return report;
-  const { samples: resamples = 1000, ...rest } = bootstrap;
-  const options = { resamples, ...rest };
+  const options = resampling(bootstrap);
   return {
     ...report,
     intervals: {
@@ -114,6 +113,11 @@ export function evaluate(
       ...(semantic && { semantic: bootstrapMean(semantic, options) }),
     },
   };
+}
+
+/** The options of intervals as `bootstrap` asks for them. */
+export function resampling({ samples = 1000, ...rest }: NonNullable<EvaluateOptions['bootstrap']>): BootstrapOptions {
+  return { resamples: samples, ...rest };
 }
 
 function meanOver(classes: readonly ClassReport[], figure: (report: ClassReport) => number): number {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { commitOf, type Fixture, fixture, IMPATIENT } from '../../test/hub-fixture.ts';
+import { random } from '../random.ts';
 import { evaluateSealed, semanticSealed } from './evaluate-sealed.ts';
 import { sealLabels } from './sealed-labels.ts';
 import { createSemanticScorer } from './semantic.ts';
@@ -178,6 +179,38 @@ describe('folders that cannot be followed are one clear line', () => {
       code: 'ONNX',
       message: expect.stringContaining('cannot be run'),
     });
+  });
+
+  test('damaged files are an S3aError or are read, and nothing else happens', async () => {
+    const names = [
+      'tokenizer.json',
+      'modules.json',
+      '1_Pooling/config.json',
+      'sentence_bert_config.json',
+      'config.json',
+    ];
+    let refused = 0;
+    for (let i = 0; i < 120; i++) {
+      const name = names[i % names.length];
+      const path = join(folder, name);
+      const own = readFileSync(path);
+      const rng = random('damaged sentence model', i);
+      const text = own.toString();
+      const places = [...text.matchAll(/"[^"]*"|\d+|true|false/g)];
+      const { index, 0: part } = places[rng.int(places.length)];
+      const other = ['null', '-1', '1e308', '[]', '{}', '"x"', 'true', '""'][rng.int(8)];
+      writeFileSync(path, text.slice(0, index) + other + text.slice(index + part.length));
+      try {
+        const tokenizer = createSentenceTokenizer(await readSentenceFolder(folder));
+        for (const ids of texts.map(tokenizer.encode)) expect(ids.every(Number.isSafeInteger)).toBe(true);
+      } catch (error) {
+        expect(error).toMatchObject({ name: 'S3aError' });
+        refused++;
+      }
+      writeFileSync(path, own);
+    }
+    expect(refused).toBeGreaterThan(15);
+    expect(refused).toBeLessThan(115);
   });
 
   test('without modules.json the mean, as sentence-transformers does', async () => {

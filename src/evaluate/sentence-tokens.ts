@@ -22,23 +22,25 @@ const specialSchema = z.looseObject({
 export function createSentenceTokenizer(folder: SentenceFolder): SentenceTokenizer {
   const { maxLength, lower, prefix } = folder;
   const bad = (what: string): S3aError => new S3aError('TOKENIZER', `the tokenizer of ${folder.model}: ${what}`);
-  let tokenizer: Tokenizer;
-  try {
-    tokenizer = new Tokenizer(folder.tokenizer as object, folder.tokenizerConfig as object);
-  } catch (error) {
-    throw bad(messageOf(error));
-  }
+  const guarded = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      throw bad(messageOf(error));
+    }
+  };
+  const tokenizer = guarded(() => new Tokenizer(folder.tokenizer as object, folder.tokenizerConfig as object));
   const special = specialSchema.safeParse(folder.tokenizerConfig);
   const padToken = special.success ? special.data.pad_token : undefined;
   const idsOf = (text: string, add_special_tokens: boolean): number[] => {
-    const ids: number[] = tokenizer.encode(text, { add_special_tokens }).ids;
-    const odd = ids.find(id => !Number.isInteger(id));
+    const ids: number[] = guarded(() => tokenizer.encode(text, { add_special_tokens }).ids);
+    const odd = ids.find(id => !Number.isSafeInteger(id));
     if (odd !== undefined || ids.length === 0) throw bad(`${JSON.stringify(text.slice(0, 80))} has no ids in it`);
     return ids;
   };
-  if (tokenizer.encode('').ids.length >= maxLength) throw bad(`no text fits into ${maxLength} tokens`);
+  if (guarded(() => tokenizer.encode('').ids.length) >= maxLength) throw bad(`no text fits into ${maxLength} tokens`);
   return {
-    padding: (padToken ? tokenizer.token_to_id(padToken) : undefined) ?? folder.padding ?? 0,
+    padding: idOf(tokenizer, padToken) ?? folder.padding ?? 0,
     encode(text) {
       const whole = prefix + text.trim();
       const plain = lower ? whole.toLowerCase() : whole;
@@ -55,4 +57,9 @@ export function createSentenceTokenizer(folder: SentenceFolder): SentenceTokeniz
       ];
     },
   };
+}
+
+function idOf(tokenizer: Tokenizer, token: string | null | undefined): number | undefined {
+  const id = token ? tokenizer.token_to_id(token) : undefined;
+  return Number.isSafeInteger(id) ? id : undefined;
 }

@@ -44,6 +44,7 @@ test('intervals, semantic scores, calibration and labels that are unknown, where
   expect(teacher.semantic! - label.semantic!).toBeCloseTo(1 / 5, 6);
   expect(zeroShot.intervals?.semantic?.estimate).toBeCloseTo(zeroShot.semantic!, 12);
   expect(teacher.intervals?.accuracy[1]).toMatchObject({ estimate: 4 / 5 });
+  expect(report.clusters.interval).toMatchObject({ estimate: report.clusters.accuracy, method: 'bca' });
   expect(report.bound?.intervals?.accuracy).toHaveProperty('1');
   expect(report).toMatchObject({ semanticModel: model, calibration: { images: 4, accuracy: 3 / 4 } });
   expect(report.calibration!.ece).toBeCloseTo((0.1 + 0.2 + 0.7 + 0.4) / 4, 6);

@@ -3,9 +3,10 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, parseConfig } from '../config/schema.ts';
 import { S3aError } from '../errors.ts';
+import { bootstrapShare, type Interval } from '../evaluate/bootstrap.ts';
 import { type CalibrationReport, calibration } from '../evaluate/calibration.ts';
 import { type ClusteringReport, evaluateClustering } from '../evaluate/clustering.ts';
-import { type EvaluateOptions, evaluate, type Predictions, type Report } from '../evaluate/evaluate.ts';
+import { type EvaluateOptions, evaluate, type Predictions, type Report, resampling } from '../evaluate/evaluate.ts';
 import { createSemanticScorer, type SemanticScorer } from '../evaluate/semantic.ts';
 import { openSentenceEncoder, SEMANTIC_MODEL } from '../evaluate/sentence-encoder.ts';
 import { readJson } from '../io/json.ts';
@@ -31,8 +32,8 @@ export interface RunReport {
   classes: number;
   /** True names that the vocabulary does not have, so that no step can find them. */
   outsideVocabulary: string[];
-  /** The clusters of the first step, whatever they are called. */
-  clusters: ClusteringReport;
+  /** The clusters of the first step, whatever they are called; the interval of their accuracy where it was asked for. */
+  clusters: ClusteringReport & { interval?: Interval };
   /**
    * zero_shot, the steps of the vote, structural, and after training student and teacher; `label` where the run's labels are
    * none of these, since some are unknown.
@@ -92,7 +93,7 @@ export async function evaluateRun(
       unlabelled: rows.length - kept.length,
       classes: classes.length,
       outsideVocabulary,
-      clusters: evaluateClustering(clustersOf(rows, kept), truth),
+      clusters: clustersReport(clustersOf(rows, kept), truth, options),
       stages,
       ...calibrationOf(
         final,
@@ -174,6 +175,17 @@ function calibrationOf(
   if (sure.length === 0 || !sure.every(share => typeof share === 'number')) return {};
   const right = named.map(i => normalizeName(names[i]) === truth[i]);
   return { calibration: calibration(sure, right) };
+}
+
+function clustersReport(
+  clusters: Int32Array,
+  truth: readonly string[],
+  { bootstrap }: EvaluateOptions,
+): RunReport['clusters'] {
+  const report = evaluateClustering(clusters, truth);
+  if (!bootstrap) return report;
+  const right = Math.round(report.accuracy * truth.length);
+  return { ...report, interval: bootstrapShare(right, truth.length, resampling(bootstrap)) };
 }
 
 function clustersOf(rows: readonly Row[], kept: readonly number[]): Int32Array {

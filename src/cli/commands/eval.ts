@@ -66,7 +66,17 @@ function showReport(report: RunReport): string {
   const scored = semanticModel !== undefined;
   const rows = [
     ...(bound ? [['true names only', ...figures(bound, scored)]] : []),
-    ['clusters', '', '', '', '', percent(clusters.accuracy), percent(clusters.nmi), percent(clusters.ari), ''],
+    [
+      'clusters',
+      '',
+      '',
+      '',
+      '',
+      percent(clusters.accuracy) + half(clusters.interval),
+      percent(clusters.nmi),
+      percent(clusters.ari),
+      '',
+    ],
     ...Object.entries(stages).map(([stage, step]) => [stage.replaceAll('_', ' '), ...figures(step, scored)]),
   ];
   const head = ['step', 'top-1', 'top-3', 'top-5', 'top-10', 'cluster acc', 'NMI', 'ARI', 'names found'];
