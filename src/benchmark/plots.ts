@@ -25,13 +25,17 @@ export async function drawPlots(results: BenchResults): Promise<Record<string, s
   const bars = results.table.filter(({ step }) => !step).flatMap(line => pointsOf(line, line.title));
   if (bars.length > 0) plots['table.svg'] = await render(barSpec(title, bars));
   for (const { name, title: about, axis, variants } of results.ablations) {
+    // The line that counts is the last: the teacher's where there is one. The table has the others.
     const points = variants.flatMap(({ name: variant, value, lines }) =>
       lines
         .filter(({ step }) => !step)
-        .flatMap(line => {
-          const own = pointsOf(line, variant).map(point => ({ ...point, value }));
-          return own.map(point => ({ ...point, series: `${line.title}, ${point.series}` }));
-        }),
+        .slice(-1)
+        .flatMap(line =>
+          pointsOf(line, variant).map(point => ({
+            ...point,
+            ...(axis && { value, series: `${line.title}, ${point.series}` }),
+          })),
+        ),
     );
     if (points.length === 0) continue;
     const heading = `${results.protocol.title}, ${about.toLowerCase()}: top-1 in %`;
@@ -115,7 +119,7 @@ export function curveSpec(title: string, points: readonly Point[], axis: { title
   return {
     ...frame(title, 520, 300),
     data: [{ name: 'points', values: values.map(point => ({ ...point })) }],
-    scales: [x, shareScale('y', 'height'), colours(series)],
+    scales: [x, shareScale('y', 'height', false), colours(series)],
     axes: [
       { orient: 'bottom', scale: 'x', title: axis.title, tickCount: 8 },
       { orient: 'left', scale: 'y', grid: true, format: '%', tickCount: 6 },
@@ -177,8 +181,8 @@ function frame(title: string, width: number, height: number): Spec {
   };
 }
 
-function shareScale(name: string, range: 'width' | 'height'): Scale {
-  return { name, type: 'linear', domain: { data: 'points', fields: ['low', 'high'] }, range, nice: true, zero: true };
+function shareScale(name: string, range: 'width' | 'height', zero = true): Scale {
+  return { name, type: 'linear', domain: { data: 'points', fields: ['low', 'high'] }, range, nice: true, zero };
 }
 
 function colours(series: readonly string[]): Scale {
