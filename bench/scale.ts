@@ -9,6 +9,8 @@ import { NameSearch } from '../src/discover/nearest.ts';
 import { openRows } from '../src/discover/npy-rows.ts';
 import { realign } from '../src/discover/realign.ts';
 import { topNames, vote } from '../src/discover/vote.ts';
+import { writeAtomic } from '../src/io/atomic-write.ts';
+import { readJson } from '../src/io/json.ts';
 import { createNpyWriter } from '../src/io/npy.ts';
 import { direction, mixtureRows, vocabularyRows } from './discovery-data.ts';
 
@@ -39,6 +41,7 @@ export async function benchScale(args: string[]): Promise<void> {
       iterations: { type: 'string', default: '50' },
       threads: { type: 'string', default: String(availableParallelism()) },
       folder: { type: 'string', default: join(tmpdir(), 's3a-scale') },
+      again: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   });
@@ -53,7 +56,11 @@ export async function benchScale(args: string[]): Promise<void> {
   for (const images of sizes) {
     const path = join(values.folder, `features-${images}-${k}.npy`);
     if (!existsSync(path)) await generate(path, images, k);
-    const row = await discover(path, prototypes, k, { iterations, threads });
+    // A size that was finished before counts: the largest takes minutes, and memory is that of the process that ran it.
+    const done = join(values.folder, `result-${images}-${k}-${names}-${iterations}-${threads}.json`);
+    const kept = !values.again && existsSync(done) ? ((await readJson(done)) as ScaleRow) : undefined;
+    const row = kept ?? (await discover(path, prototypes, k, { iterations, threads }));
+    if (!kept) await writeAtomic(done, JSON.stringify(row));
     rows.push(row);
     if (!values.json) console.log(describe(row));
   }
