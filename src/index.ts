@@ -5,7 +5,7 @@ export { PRESETS, type PresetName } from './config/presets.ts';
 export { resolveConfig } from './config/resolve.ts';
 export { type Config, type ConfigInput, parseConfig } from './config/schema.ts';
 export { S3aError } from './errors.ts';
-export { evaluate, type Report } from './evaluate/evaluate.ts';
+export { type EvaluateOptions, evaluate, type Report } from './evaluate/evaluate.ts';
 export {
   type CachedModel,
   type DownloadProgress,
@@ -15,7 +15,7 @@ export {
   resolveModel,
 } from './hub/index.ts';
 export { type Check, type DoctorReport, doctor } from './run/doctor.ts';
-export { evaluateRun, type RunReport } from './run/evaluate-run.ts';
+export { type EvaluateRunOptions, evaluateRun, type RunReport } from './run/evaluate-run.ts';
 export type { RunEvent, RunHooks, RunSummary, StageName, StepName } from './run/events.ts';
 export { type ExportOptions, type ExportReport, exportModel } from './run/export.ts';
 export { discover, type FitOptions, fit, train } from './run/fit.ts';
