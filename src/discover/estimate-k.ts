@@ -1,10 +1,10 @@
 /** The number of clusters (METHOD §4): three rounds of binary search for the peak of the silhouette. */
 import { S3aError } from '../errors.ts';
 import { random } from '../random.ts';
-import { bestOf } from './cluster.ts';
-import { KMeans } from './kmeans.ts';
+import { type Clustering, KMeans } from './kmeans.ts';
 import { type ComputeOptions, gatherRows, type Rows, rowsOf } from './row-pass.ts';
 import { type SilhouetteMetric, Silhouettes } from './silhouette.ts';
+import { type Judged, type Verdict, verdictOf } from './silhouette-verdict.ts';
 
 export interface EstimateOptions extends ComputeOptions {
   /** Embedding width D. */
@@ -39,13 +39,16 @@ export interface Estimate {
   readonly rounds: readonly number[];
   /** Everything that was tried, by rising k. */
   readonly curve: readonly SilhouettePoint[];
+  /** Whether the peak stands out of the curve's own error; where it does not (`flat`), `k` means little. */
+  readonly verdict: Verdict;
 }
 
 /**
  * Estimates the number of clusters in three rounds: [low, high] → K1, [low, K1] → K2, [K2, (K1 + K2) / 2] → K (METHOD §4).
  *
  * The method says "binary search" and no more; here every round halves its interval around the best of three inner points
- * (`searchPeak`), down to single numbers. No k is clustered twice.
+ * (`searchPeak`), down to single numbers. No k is clustered twice, and every k starts from the first rows of the same
+ * draws by k-means++, which costs less than draws of its own and lets neighbouring k differ by little else.
  * @param features [N, width], unit rows, in memory or where they are
  * @throws S3aError CLUSTERS when the range is empty or the images are too few for it.
  */
@@ -64,14 +67,17 @@ export async function estimateK(features: Float32Array | Rows, options: Estimate
   const wanted = options.judged ?? 4000;
   const judged = wanted < size ? sampleOf(size, wanted, seed, 'judged') : undefined;
   const silhouettes = await Silhouettes.of(looked, width, { ...options, metric, judged });
-  const curve = new Map<number, number>();
+  const curve = new Map<number, Judged>();
+  const starts = new NestedStarts(kmeans, nInit, seed, high);
   let round = 0;
   const silhouetteOf = async (k: number): Promise<number> => {
     const known = curve.get(k);
-    if (known !== undefined) return known;
-    const { labels } = await bestOf(kmeans, { k, nInit, seed });
-    const silhouette = new Set(labels).size < 2 ? -1 : await silhouettes.score(labels);
-    curve.set(k, silhouette);
+    if (known !== undefined) return known.silhouette;
+    const { labels } = await starts.best(k);
+    const one = new Set(labels).size < 2;
+    const samples = one ? new Float64Array(silhouettes.judged.length).fill(-1) : await silhouettes.samples(labels);
+    const silhouette = samples.reduce((a, b) => a + b) / samples.length;
+    curve.set(k, { k, silhouette, samples });
     onProgress?.({ k, silhouette }, round);
     return silhouette;
   };
@@ -82,11 +88,52 @@ export async function estimateK(features: Float32Array | Rows, options: Estimate
     const k2 = await searchPeak(low, k1, silhouetteOf);
     round = 3;
     const k3 = await searchPeak(k2, Math.floor((k1 + k2) / 2), silhouetteOf);
-    const points = [...curve].map(([k, silhouette]) => ({ k, silhouette })).sort((a, b) => a.k - b.k);
-    return { k: k3, rounds: [k1, k2, k3], curve: points };
+    const points = [...curve.values()].sort((a, b) => a.k - b.k);
+    return {
+      k: k3,
+      rounds: [k1, k2, k3],
+      curve: points.map(({ k, silhouette }) => ({ k, silhouette })),
+      verdict: verdictOf(points, k3),
+    };
   } finally {
     await kmeans.dispose();
     await silhouettes.dispose();
+  }
+}
+
+/** Starts of k-means for any k: the first k rows of sequences by k-means++. */
+class NestedStarts {
+  readonly #kmeans: KMeans;
+  readonly #count: number;
+  readonly #seed: number;
+  readonly #most: number;
+  #sequences: Int32Array[] = [];
+
+  constructor(kmeans: KMeans, count: number, seed: number, most: number) {
+    this.#kmeans = kmeans;
+    this.#count = Math.max(1, count);
+    this.#seed = seed;
+    this.#most = most;
+  }
+
+  /** The run of the lowest inertia; the first among equals. */
+  async best(k: number): Promise<Clustering> {
+    // A search rarely leaves the lower three quarters of its range; the rest is drawn only when it does.
+    const first = Math.ceil(0.76 * this.#most);
+    const length = k <= first ? first : this.#most;
+    if ((this.#sequences[0]?.length ?? 0) < k) {
+      this.#sequences = [];
+      for (let start = 1; start <= this.#count; start++) {
+        const uniform = random(this.#seed, 'estimate-k', 'start', start).next;
+        this.#sequences.push(await this.#kmeans.plusPlus(length, uniform));
+      }
+    }
+    let best: Clustering | undefined;
+    for (const sequence of this.#sequences) {
+      const run = await this.#kmeans.from(await this.#kmeans.rows(sequence.subarray(0, k)));
+      if (!best || run.inertia < best.inertia) best = run;
+    }
+    return best!;
   }
 }
 
