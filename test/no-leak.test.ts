@@ -59,8 +59,8 @@ describe('the opener', () => {
     const ofBench = importers(sources, UNSEALED).filter(file => file.startsWith('src/benchmark/'));
     expect(ofBench).toEqual(['src/benchmark/score.ts']);
     const knows = importers(sources, 'src/benchmark/score.ts');
-    expect(knows).toContain('src/benchmark/bench.ts');
-    const unaware = /^src\/benchmark\/(methods\/|ablations\/|method|context|shared-run|nearest|tuned|data)/;
+    expect(knows).toContain('src/benchmark/compute.ts');
+    const unaware = /^src\/benchmark\/(methods\/|ablations\/|method|context|shared-run|nearest|tuned|data|seed-data)/;
     expect(knows.filter(file => unaware.test(file))).toEqual([]);
     // Nor do methods get at the labels by another way: a sealed split is named by the orchestrator and its data alone.
     const seals = importers(sources, 'src/evaluate/sealed-labels.ts').filter(file => file.startsWith('src/benchmark/'));

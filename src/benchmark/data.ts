@@ -26,6 +26,8 @@ export interface EmbeddedSplit {
   embedded: Embedded;
   /** Hash of the images and the model. */
   key: string;
+  /** Hashes of the model and of the list of images with their contents. */
+  hashes: { model: string; images: string };
   dispose(): Promise<void>;
 }
 
@@ -65,7 +67,9 @@ export async function embedSplit(split: BenchSplit, config: Config, hooks: RunHo
       await run.dispose();
       run = await openImages(split, config, hooks);
     }
-    return { embedded: await embed(run), key: run.keyOf('embed'), dispose: () => run.dispose() };
+    const embedded = await embed(run);
+    const hashes = { model: await run.modelHash(), images: String(run.manifest.stages.scan.info.sha256) };
+    return { embedded, key: run.keyOf('embed'), hashes, dispose: () => run.dispose() };
   } catch (error) {
     await run.dispose();
     throw error;

@@ -14,9 +14,8 @@ import type { Figures, Range } from './score.ts';
 export interface Computed {
   cell: Cell;
   result: CellResult;
-  /** Hash of its images with the model. */
-  images: string;
-  vocabulary: string;
+  /** Of the model, and of the lists of images with their contents. */
+  hashes: { model: string; train: string; test?: string };
 }
 
 /** The figures that are averaged over seeds, and where they stand. */
@@ -83,8 +82,8 @@ export interface BenchResults {
   vocabulary: { id: string; names: number; hash: string };
   /** The sentence model of the semantic scores. */
   semanticModel?: string;
-  /** Hash of images and model for each seed. */
-  hashes: Record<string, string>;
+  /** Of the model's files, and of the images of each seed. */
+  hashes: { model: string; images: Record<string, { train: string; test?: string }> };
   /** Cells that were to be computed, and those that were. */
   cells: { wanted: number; done: number };
   table: Line[];
@@ -136,7 +135,10 @@ export function resultsOf({ protocol, plan, order, base, vocabulary, computed, f
     versions: versions(),
     vocabulary: { id: vocabulary.id, names: vocabulary.names.length, hash: vocabulary.hash },
     ...(order.semanticModel !== undefined && { semanticModel: order.semanticModel }),
-    hashes: Object.fromEntries(ofTable.map(({ cell, images }) => [cell.seed, images])),
+    hashes: {
+      model: computed[0]?.hashes.model ?? '',
+      images: Object.fromEntries(ofTable.map(({ cell, hashes: { model: _, ...images } }) => [cell.seed, images])),
+    },
     cells: { wanted: plan.cells.length, done: computed.length },
     table: plan.methods.flatMap(method => linesOf(method, ofTable)),
     ablations: plan.ablations.map(({ variants, ...about }) => ({

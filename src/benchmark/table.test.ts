@@ -37,7 +37,7 @@ function results(protocol: string, seeds: number[]) {
     const one = (part: string, wrong: number) => ({ part, train: figures[wrong], test: figures[wrong + 1] });
     const outcomes = reads.length === 0 ? [one('', 3)] : [one('student', cell.seed), one('teacher', 2 * cell.seed)];
     const result = { key: `${name} ${cell.seed}`, method: name, seed: cell.seed, seconds: 30, finished: '', outcomes };
-    return [{ cell, result, images: `images ${cell.seed}`, vocabulary: vocabulary.hash }];
+    return [{ cell, result, hashes: { model: 'm', train: `images ${cell.seed}`, test: 't' } }];
   });
   const images = { count: 10 } as ProtocolData['splits']['train']['images'];
   const split = { images, labels: sealed };
@@ -60,7 +60,10 @@ describe('results', () => {
     expect(teacher.train.top1).toMatchObject({ runs: 3, mean: expect.closeTo(0.8, 12), sd: expect.closeTo(0.2, 12) });
     expect(teacher.test?.top1?.mean).toBeCloseTo(0.7, 12);
     expect(teacher.train.semantic).toBeUndefined();
-    expect(hashes).toEqual({ 0: 'images 0', 1: 'images 1', 2: 'images 2' });
+    expect(hashes).toMatchObject({
+      model: 'm',
+      images: { 0: { train: 'images 0' }, 2: { train: 'images 2', test: 't' } },
+    });
     expect(cells.done).toBeLessThan(cells.wanted);
     // Cells that an ablation shares with the table count once.
     expect(seconds.cells).toBe(180);
