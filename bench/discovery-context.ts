@@ -21,6 +21,8 @@ export interface Bench {
   /** [V, D] unit rows. */
   readonly prototypes: Float32Array;
   readonly width: number;
+  /** Factor of cosines before a softmax. */
+  readonly scale: number;
   readonly folder: string;
   readonly threads: number | undefined;
   /** Features of texts, each encoded once. */
@@ -68,7 +70,8 @@ export async function openBench(clip: Clip, folder: string, threads: number | un
     clip.embedTexts,
   );
   const model = hashJson(await Promise.all(clip.checkpoint.identity.map(hashFile))).slice(0, 16);
-  return { clip, entries, prototypes, width, folder: join(folder, model), threads, encodeTexts };
+  const scale = clip.logitScale;
+  return { clip, entries, prototypes, width, scale, folder: join(folder, model), threads, encodeTexts };
 }
 
 export async function openContext(bench: Bench, seed: number, kind: DrawKind): Promise<Context> {

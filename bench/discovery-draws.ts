@@ -26,6 +26,8 @@ export interface DrawKind {
   readonly missing?: number;
   /** Number of clusters as a factor of the true one, or estimated. */
   readonly k: number | 'estimate';
+  /** Of a draw that is made up: the shares of a feature that its kind has, and that other things have of its noise. */
+  readonly mixture?: { readonly kind: number; readonly other: number };
   /** Column of the summary that it counts in. */
   readonly group: DrawGroup;
 }

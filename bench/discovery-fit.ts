@@ -21,7 +21,7 @@ export async function fitCalibration(
     for (const kind of kinds) {
       const context = await openContext(bench, seed, kind);
       const { features, prototypes, answers } = context;
-      const options = { width: bench.width, scale: bench.clip.logitScale, threads: bench.threads };
+      const options = { width: bench.width, scale: bench.scale, threads: bench.threads };
       const graph = await context.graph(AUTO.neighbours);
       const clusters = await context.clusters(Math.ceil(context.k * AUTO.overCluster));
       const { labels } = await autoNames(features, prototypes, clusters, { ...options, ...AUTO, graph });

@@ -15,6 +15,7 @@ import { type Bench, type Context, openBench, openContext } from './discovery-co
 import { DRAW_KINDS, type DrawKind } from './discovery-draws.ts';
 import { reliabilityFigure } from './discovery-figure.ts';
 import { fitCalibration } from './discovery-fit.ts';
+import { MIXTURE_KINDS, openMixture } from './discovery-mixture.ts';
 import { type Scores, scoresOf, type Trust, trustOf } from './discovery-scores.ts';
 import { type Measured, summaryTable, thresholdTable, trustTable, wholeTable } from './discovery-tables.ts';
 import { VARIANTS, type Variant } from './discovery-variants.ts';
@@ -23,6 +24,7 @@ const usage = `npm run bench -- methods [options]
   --seeds A-B,C    draws: 100-109 chose the defaults, 200-209 are those of docs/discovery.md (default 100-109)
   --methods LIST   rows as the tables name them, or whole groups: whole, alone, left out, added (default all)
   --kinds LIST     kinds of draws by number (0-${DRAW_KINDS.length - 1}; default all)
+  --mixture        seeded features of 20,071 names instead of drawings (methods without prompts or glosses)
   --model DIR      a model whose vocabulary is that of the demo (default demo)
   --cache DIR      what is computed once (default .cache/methods)
   --threads N      default 1
@@ -40,6 +42,7 @@ export async function benchMethods(args: string[]): Promise<void> {
       seeds: { type: 'string', default: '100-109' },
       methods: { type: 'string' },
       kinds: { type: 'string' },
+      mixture: { type: 'boolean', default: false },
       model: { type: 'string', default: 'demo' },
       cache: { type: 'string', default: join('.cache', 'methods') },
       threads: { type: 'string', default: '1' },
@@ -54,7 +57,8 @@ export async function benchMethods(args: string[]): Promise<void> {
     return;
   }
   const seeds = numbers(values.seeds, 'seeds');
-  const kinds = values.kinds ? numbers(values.kinds, 'kinds').map(kindAt) : DRAW_KINDS;
+  const known = values.mixture ? MIXTURE_KINDS : DRAW_KINDS;
+  const kinds = values.kinds ? numbers(values.kinds, 'kinds').map(index => kindAt(known, index)) : known;
   const wanted = values.methods?.split(',');
   const variants = VARIANTS.filter(({ name, group }) => !wanted || wanted.includes(name) || wanted.includes(group));
   if (variants.length === 0) throw new S3aError('CONFIG', `no method is called ${values.methods}`, usage);
@@ -109,7 +113,7 @@ async function measureAll(
       for (const variant of variants) {
         const path = join(folder, `${hashJson([seed, kind, variant.key]).slice(0, 24)}.json`);
         if (!existsSync(path)) {
-          context ??= await openContext(bench, seed, kind);
+          context ??= await (kind.mixture ? openMixture : openContext)(bench, seed, kind);
           await writeAtomic(path, JSON.stringify(await measure(context, variant)));
         }
         const { scores, trust } = (await readJson(path)) as { scores: Scores; trust?: Trust };
@@ -138,7 +142,7 @@ async function measure(context: Context, variant: Variant): Promise<{ scores: Sc
 
 async function confidenceOf(context: Context, labels: Int32Array): Promise<Float32Array> {
   const { features, prototypes, bench } = context;
-  const options = { width: bench.width, scale: bench.clip.logitScale, threads: bench.threads };
+  const options = { width: bench.width, scale: bench.scale, threads: bench.threads };
   const shares = await labelShares(features, prototypes, labels, options);
   return confidences(labels, shares, await context.graph(10));
 }
@@ -160,7 +164,7 @@ async function codeKey(): Promise<string> {
 
 /** Of the benches' own files only those that a score depends on; `.test` files are none of them. */
 function measuredFile(bench: boolean, name: string): boolean {
-  return bench ? /^discovery-(context|draws|scores)\./.test(name) : !name.includes('.test.');
+  return bench ? /^discovery-(context|draws|mixture|scores)\./.test(name) : !name.includes('.test.');
 }
 
 function numbers(text: string, what: string): number[] {
@@ -173,7 +177,7 @@ function numbers(text: string, what: string): number[] {
   });
 }
 
-function kindAt(index: number): DrawKind {
-  if (index < DRAW_KINDS.length) return DRAW_KINDS[index];
-  throw new S3aError('CONFIG', `there is no kind ${index} of draws`, `They are 0 to ${DRAW_KINDS.length - 1}.`);
+function kindAt(kinds: readonly DrawKind[], index: number): DrawKind {
+  if (index < kinds.length) return kinds[index];
+  throw new S3aError('CONFIG', `there is no kind ${index} of draws`, `They are 0 to ${kinds.length - 1}.`);
 }

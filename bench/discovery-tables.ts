@@ -1,5 +1,6 @@
 /** The tables of docs/discovery.md, from what the bench measured. */
 import { DRAW_GROUPS, DRAW_KINDS, type DrawKind } from './discovery-draws.ts';
+import { MIXTURE_KINDS } from './discovery-mixture.ts';
 import { calibrationError, poolTrust, type Scores, type Trust } from './discovery-scores.ts';
 import type { Variant } from './discovery-variants.ts';
 
@@ -20,8 +21,10 @@ const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [line(head), line(head.map((_, i) => (i === 0 ? '---' : '--:'))), ...rows.map(line)].join('\n');
 
+const KINDS = [...DRAW_KINDS, ...MIXTURE_KINDS];
+
 const kindsOf = (rows: readonly Measured[]): DrawKind[] =>
-  DRAW_KINDS.filter(kind => rows.some(row => row.kind === kind.name));
+  KINDS.filter(kind => rows.some(row => row.kind === kind.name));
 
 /** Means over the kinds of draws that `wanted` names, each kind the mean of its seeds. */
 export function meanScores(rows: readonly Measured[], wanted: readonly string[]): Scores {
@@ -100,7 +103,7 @@ export function trustTable(measured: readonly Measured[]): string {
 /** What `--min-confidence` leaves of a method's labels on draws whose names are partly missing, and on the others. */
 export function thresholdTable(measured: readonly Measured[], method: string): string {
   const judged = measured.filter(row => row.method === method && row.group === 'whole' && row.trust);
-  const missing = new Set(DRAW_KINDS.filter(kind => kind.missing).map(kind => kind.name));
+  const missing = new Set(KINDS.filter(kind => kind.missing).map(kind => kind.name));
   const parts = [judged.filter(row => !missing.has(row.kind)), judged.filter(row => missing.has(row.kind))];
   const [plain, lacking] = parts.map(rows => (rows.length > 0 ? poolTrust(rows.map(row => row.trust!)) : undefined));
   const total = (trust: Trust): number => trust.thresholds[0].kept;

@@ -148,7 +148,7 @@ export async function automatic(context: Context, given: Parts): Promise<Int32Ar
 
 async function named(context: Context, given: Parts) {
   const { bench, features } = context;
-  const { width, threads, clip, encodeTexts } = bench;
+  const { width, threads, scale, encodeTexts } = bench;
   const clusters = await context.clusters(Math.ceil(context.k * given.overCluster));
   const graph = given.neighbours > 0 ? await context.graph(given.neighbours, given.mostCompared, clusters) : undefined;
   const meanings =
@@ -162,7 +162,7 @@ async function named(context: Context, given: Parts) {
           { width, encodeTexts, weight: given.glosses },
         )
       : { prototypes: context.prototypes, begins: undefined };
-  const options = { ...given, width, threads, scale: clip.logitScale, graph, begins: meanings.begins };
+  const options = { ...given, width, threads, scale, graph, begins: meanings.begins };
   return autoNames(features, meanings.prototypes, clusters, options);
 }
 
