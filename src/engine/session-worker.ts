@@ -1,8 +1,8 @@
 /**
  * The thread that owns an ONNX Runtime session: `run` blocks, so it must not block the caller.
  *
- * State lives here in buffers that ONNX Runtime reads and writes without a copy. A state that is written in place
- * (in-place.ts) has one; others have two that swap after each run.
+ * On a GPU state stays there (session-gpu.ts). On the CPU it lives here, in buffers that ONNX Runtime reads and writes without a
+ * copy. A state that is written in place (in-place.ts) has one; others have two that swap after each run.
  *
  * ONNX Runtime fills these buffers and then its Node binding, as of 1.30, copies every output once more into a new array,
  * which takes longer than the update of the weights. Nobody needs these arrays, so the first output of the graph is one that the
@@ -14,8 +14,10 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { messageOf } from '../errors.ts';
 import type { DType, TensorData } from './graph.ts';
 import type { SessionPlan, WorkerReply, WorkerRequest } from './session.ts';
+import { type GpuSession, openOnGpu } from './session-gpu.ts';
 
-const { model, inputs, outputs, unread, options } = workerData as SessionPlan;
+const plan = workerData as SessionPlan;
+const { model, inputs, outputs, unread, options } = plan;
 const port = parentPort!;
 
 const arrayOf = {
@@ -51,8 +53,26 @@ const swapped = outputs.filter(({ feeds, inPlace }) => feeds && !inPlace).map(({
 
 const frozen = inputs.filter(input => input.frozen).map(({ name }) => name);
 let session: InferenceSession | undefined;
+let gpu: GpuSession | undefined;
+
+async function openGpu(): Promise<GpuSession> {
+  const known = new Map(inputs.map(input => [input.name, input]));
+  const tensor = (name: string, data: TensorData): Tensor => {
+    const { dtype, shape } = known.get(name)!;
+    return tensorOf(dtype, data, shape);
+  };
+  const zeros = (name: string): TensorData => {
+    const { dtype, shape } = known.get(name)!;
+    return blank(dtype, shape).data;
+  };
+  return openOnGpu(plan, tensor, zeros);
+}
 
 async function start(): Promise<void> {
+  if (plan.device !== 'cpu') {
+    gpu = await openGpu();
+    return;
+  }
   if (frozen.length === 0) session = await InferenceSession.create(model, options);
   for (const { name, dtype, shape, state } of inputs) if (state) current.set(name, blank(dtype, shape));
   for (const { dtype, shape, feeds, name, inPlace } of outputs) {
@@ -97,6 +117,18 @@ async function run(data: Record<string, TensorData>): Promise<Record<string, Ten
 }
 
 async function answer(request: WorkerRequest): Promise<WorkerReply['value']> {
+  return gpu ? answerFromGpu(gpu, request) : answerHere(request);
+}
+
+async function answerFromGpu(opened: GpuSession, request: WorkerRequest): Promise<WorkerReply['value']> {
+  if (request.kind === 'run') return opened.run(request.data);
+  if (request.kind === 'get') return opened.get(request.names);
+  if (request.kind === 'set') await opened.set(request.data);
+  else await opened.release();
+  return undefined;
+}
+
+async function answerHere(request: WorkerRequest): Promise<WorkerReply['value']> {
   if (request.kind === 'run') return run(request.data);
   const asked = request.kind === 'set' ? Object.keys(request.data) : request.kind === 'get' ? request.names : [];
   const late = session && asked.find(name => frozen.includes(name));

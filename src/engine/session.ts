@@ -16,7 +16,7 @@ export interface SessionOptions {
   threads?: number;
   /**
    * States that the program does not replace become constants at the first run, which ONNX Runtime lays out for its
-   * products; from then on they can be neither set nor read. Default false.
+   * products; from then on they can be neither set nor read. Default false; on a GPU they stay as they are.
    */
   frozen?: boolean;
   /** `dispose` writes ONNX Runtime's profile to a file whose path begins so; node names begin with their `within` places. */
@@ -49,7 +49,8 @@ export interface SessionPlan {
   inputs: { name: string; dtype: DType; shape: Shape; state: boolean; frozen: boolean }[];
   /** `feeds` is the state that an output replaces; `inPlace`, whether it is written over it. */
   outputs: { name: string; dtype: DType; shape: Shape; feeds: string | undefined; inPlace: boolean }[];
-  /** The output before all others, which stands for nothing (session-worker.ts). */
+  device: Device;
+  /** On the CPU the output before all others, which stands for nothing (session-worker.ts). */
   unread: string;
   options: Record<string, unknown>;
 }
@@ -93,10 +94,17 @@ export async function compile(program: Program, options: SessionOptions = {}): P
     throw new S3aError('THREADS', `cannot run on ${threads} threads`, 'Use an integer of 1 or more.');
   }
   const inPlace = inPlaceStates(program);
-  const constants = new Set(frozen ? statesOf(program).filter(name => !program.outputs.has(name)) : []);
+  const constants = new Set(
+    frozen && device === 'cpu' ? statesOf(program).filter(name => !program.outputs.has(name)) : [],
+  );
   const unread = ':unread';
   const plan: SessionPlan = {
-    model: toOnnx(program, { sequence: unread, named: profile !== undefined, frozen: constants }),
+    model: toOnnx(program, {
+      sequence: device === 'cpu' ? unread : undefined,
+      named: profile !== undefined,
+      frozen: constants,
+    }),
+    device,
     unread,
     inputs: [...program.inputs].map(([name, { dtype, shape, source }]) => ({
       name,
