@@ -52,6 +52,7 @@ export async function benchDiscovery(args: string[]): Promise<void> {
       k: { type: 'string', default: '100,1000' },
       rounds: { type: 'string', default: '5' },
       threads: { type: 'string', default: String(availableParallelism()) },
+      only: { type: 'string', default: '' },
       python: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
@@ -66,14 +67,17 @@ export async function benchDiscovery(args: string[]): Promise<void> {
   };
   try {
     const bench: Bench = { folder, peer, rounds, threads, images };
+    const wanted = (name: string): boolean => name.includes(values.only);
     for (const k of values.k.split(',').map(Number)) {
-      add(await clustering(bench, `k-means, unclustered, 10 iterations, k ${k}`, unclustered(images, WIDTH), k, 10));
-      add(
-        await clustering(bench, `k-means, clusters, to convergence, k ${k}`, mixture(images, WIDTH, k), k, undefined),
-      );
+      const [plain, grouped] = [
+        `k-means, unclustered, 10 iterations, k ${k}`,
+        `k-means, clusters, to convergence, k ${k}`,
+      ];
+      if (wanted(plain)) add(await clustering(bench, plain, unclustered(images, WIDTH), k, 10));
+      if (wanted(grouped)) add(await clustering(bench, grouped, mixture(images, WIDTH, k), k, undefined));
     }
-    add(await assignment(bench));
-    add(await nearest(bench));
+    if (wanted('assignment')) add(await assignment(bench));
+    if (wanted('nearest')) add(await nearest(bench));
     if (values.json) console.log(JSON.stringify({ bench: 'discovery', images, width: WIDTH, threads, rounds, rows }));
   } finally {
     peer?.close();
