@@ -24,7 +24,7 @@ describe('the key of a cell', () => {
     ['s3a', { k: 6 }, true],
     ['s3a', { seed: 1 }, true],
     ['s3a', { llmRepeats: 1 }, true],
-    ['s3a', { threads: 3, workers: 0, cacheBytes: 0, llmConcurrency: 1 }, false],
+    ['s3a', { threads: 3, workers: 0, cacheBytes: 0, llmConcurrency: 1, track: ['tensorboard'] }, false],
     ['scd', { k: 6 }, true],
     ['scd', { epochs: 3 }, false],
     ['must', { epochs: 3 }, true],

@@ -48,7 +48,10 @@ export interface CellInputs {
 const VERSION = 1;
 
 /** Settings of these are in the hashes of names and images, or change nothing but where and how fast it is computed. */
-const ELSEWHERE = new Set(['vocab', 'embeddings', 'prototypes', 'names', 'rows', 'llmConcurrency', 'llmTimeout']);
+const ELSEWHERE = new Set([
+  ...['vocab', 'embeddings', 'prototypes', 'names', 'rows'],
+  ...['llmConcurrency', 'llmTimeout', 'track', 'mlflowUri'],
+]);
 
 /** The cell's key. */
 export function keyOfCell({ method, config, ...hashes }: CellInputs): string {

@@ -52,7 +52,10 @@ export async function featuresBy(
   return features;
 }
 
-/** The image tower of one network: as the last checkpoint has it, or where that holds only a part of it the saved teacher. */
+/**
+ * The image tower of one network as the last checkpoint has it, what was not trained as it was. Where low-rank factors were trained
+ * instead of weights, only the teacher is saved in full.
+ */
 async function tunedWeights(run: Run, role: string): Promise<Record<string, Float32Array> | undefined> {
   const folder = run.path('checkpoints');
   const last = (existsSync(folder) ? await readdir(folder) : [])
@@ -64,9 +67,10 @@ async function tunedWeights(run: Run, role: string): Promise<Record<string, Floa
   const tower = visionParameters(checkpoint.config).map(({ name }) => name);
   const file = await openSafetensors(run.path('checkpoints', last));
   try {
-    if (tower.every(name => file.has(`${role}.${name}`))) {
-      const weights: Record<string, Float32Array> = {};
-      for (const name of tower) weights[name] = await file.readFloat32(`${role}.${name}`);
+    const trained = file.names.filter(name => name.startsWith(`${role}.`)).map(name => name.slice(role.length + 1));
+    if (trained.every(name => tower.includes(name))) {
+      const weights = await checkpoint.readWeights(tower.filter(name => !trained.includes(name)));
+      for (const name of trained) weights[name] = await file.readFloat32(`${role}.${name}`);
       return weights;
     }
   } finally {

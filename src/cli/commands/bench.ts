@@ -29,6 +29,9 @@ interface BenchFlags extends CommonOptions {
   semanticModel?: string | true;
 }
 
+/** Features of another encoder are no images, and each method says by itself how it finds names. */
+const NOT_HERE: ReadonlySet<string> = new Set(['embeddings', 'prototypes', 'names', 'rows', 'method']);
+
 export function benchCommand(context: Context): Command {
   const command = new Command('bench')
     .description('Compare methods on a data set with known labels, which only the comparison opens.')
@@ -46,7 +49,7 @@ export function benchCommand(context: Context): Command {
       '--semantic-model [name]',
       `Score names by their meaning too: a folder or a name on the hub (default: ${SEMANTIC_MODEL})`,
     );
-  addSettings(addCommon(command)).addHelpText('after', about());
+  addSettings(addCommon(command), ({ key }) => !NOT_HERE.has(key)).addHelpText('after', about());
   return command.action(async (protocols: string[], flags: BenchFlags) => {
     const { out = join('runs', `bench-${protocols[0].replace(/\.json$/, '').replaceAll(/[/\\]/g, '-')}`) } = flags;
     const { data, methods, seeds, resume, partial, trained, keepRuns } = flags;
