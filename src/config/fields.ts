@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { TEMPLATES } from '../clip/prototypes.ts';
 import { MAX_PIXELS } from '../images/image.ts';
 import { TRACKERS } from '../track/open.ts';
+import { TUNES } from '../train/tune.ts';
 
 /** Which part of the work a setting belongs to; help texts show one section a group. */
 export type Group = 'model' | 'run' | 'discover' | 'llm' | 'train';
@@ -196,6 +197,36 @@ export const configSchema = z.strictObject({
   microBatch: count(1, 65_536)
     .optional()
     .describe('Images computed at once, to save memory; a step adds up several. Default all of the batch')
+    .meta(of('train')),
+  tune: z
+    .enum(TUNES)
+    .default('full')
+    .describe(
+      'What is trained: full (the image tower), lora (factors of low rank), last-blocks or head (on activations that are computed once)',
+    )
+    .meta(of('train')),
+  freezeLayers: count(0, 1000)
+    .optional()
+    .describe('First blocks that stay as they are, with the embeddings; default 0, with last-blocks all but two')
+    .meta(of('train')),
+  loraRank: count(1, 4096).default(8).describe('Rank of the factors of --tune lora').meta(of('train')),
+  loraAlpha: z
+    .number()
+    .positive()
+    .max(1e6)
+    .optional()
+    .describe('Scale of what --tune lora adds, times its rank; default the rank')
+    .meta(of('train')),
+  patchDropout: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe('Share of the patches that the student does not see')
+    .meta(of('train')),
+  cachedViews: count(1, 1000)
+    .default(4)
+    .describe('Strong views of each image that last-blocks and head keep activations of, taken in turn')
     .meta(of('train')),
   maxStepsPerEpoch: count().default(1000).describe('Most steps of an epoch').meta(of('train')),
   lr: z

@@ -11,7 +11,7 @@ import { realign } from './realign.ts';
 import { openRun, type Run, reopenRun } from './store.ts';
 import { summarise } from './summary.ts';
 import { checkTrackers } from './track.ts';
-import { train as selfTrain } from './train.ts';
+import { checkTuning, train as selfTrain } from './train.ts';
 import { type Voted, vote } from './vote.ts';
 
 /** What to run on, and everything else that differs from the defaults. */
@@ -36,6 +36,7 @@ export async function fit({ out, resume = false, ...options }: FitOptions, hooks
   return using(await openRun(out, options, resume, hooks), async run => {
     checkTrainable(run);
     checkTrackers(run);
+    await checkTuning(run);
     const found = await find(run);
     await finish(run, found);
   });
@@ -57,6 +58,7 @@ export async function train(folder: string, overrides: ConfigInput = {}, hooks: 
   return using(await reopenRun(folder, overrides, hooks), async run => {
     checkTrainable(run);
     checkTrackers(run);
+    await checkTuning(run);
     const found = await find(run);
     await finish(run, found);
   });

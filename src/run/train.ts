@@ -15,6 +15,7 @@ import { readJson } from '../io/json.ts';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
 import { forgetTracked } from '../track/open.ts';
 import { train as selfTrain, type TrainProgress } from '../train/loop.ts';
+import { isWhole, tunePlan } from '../train/tune.ts';
 import type { Embedded } from './embed.ts';
 import type { Discovered } from './label.ts';
 import { relabelOf } from './method.ts';
@@ -37,6 +38,14 @@ export interface Trained {
 }
 
 const ROLES = ['student', 'teacher'] as const;
+
+/**
+ * Ends a run at its beginning whose way of tuning does not fit the model.
+ * @throws S3aError TUNE
+ */
+export async function checkTuning(run: Run): Promise<void> {
+  if (!isWhole(run.config)) tunePlan((await run.clip()).checkpoint.config, run.config);
+}
 
 /**
  * Student and teacher with their labels over the whole vocabulary: `model/` (the teacher), `checkpoints/`,
@@ -71,11 +80,20 @@ export async function train(
     ...(config.clipNorm === null ? {} : { clip: config.clipNorm }),
     ...(config.microBatch === undefined ? {} : { microBatch: config.microBatch }),
   };
+  const tuning = {
+    tune: config.tune,
+    freezeLayers: config.freezeLayers,
+    loraRank: config.loraRank,
+    loraAlpha: config.loraAlpha,
+    patchDropout: config.patchDropout,
+    cachedViews: config.cachedViews,
+  };
   const relabel = await relabelOf(run, named.prototypes, embedded.width);
   const inputs = {
     realign: run.keyOf('realign'),
     cluster: run.keyOf('cluster'),
     settings,
+    ...(isWhole(tuning) ? {} : { tuning }),
     ...(relabel ? { vote: run.keyOf('vote') } : {}),
   };
   const artefacts = ['model/config.json', 'predictions.parquet', ...ROLES.map(role => `embeddings/${role}.npy`)];
@@ -98,6 +116,7 @@ export async function train(
       },
       {
         ...settings,
+        ...tuning,
         relabel,
         device: config.device,
         threads: config.threads,
@@ -138,6 +157,10 @@ async function forgetOther(run: Run, key: string): Promise<void> {
 function tell(run: Run, progress: TrainProgress, tracking: Tracking): void {
   tracking.tell(progress);
   if (progress.kind === 'note') run.warn(progress.message);
+  if (progress.kind === 'activations') {
+    const { done, total } = progress;
+    run.hooks.onEvent?.({ type: 'progress', stage: 'train', done, total, detail: { of: 'kept activations' } });
+  }
   if (progress.kind !== 'step') return;
   const { step, steps, epoch, epochs, loss, maskShare, agreement, imagesPerSecond } = progress;
   // The loop itself ends on an abort, with a checkpoint; so this must not throw.

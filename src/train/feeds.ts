@@ -1,6 +1,6 @@
 /** Between loader and graph: a batch as the inputs of a step, and what the runs of a step report, as numbers. */
-import type { TensorData } from '../engine/index.ts';
-import type { Batch } from '../images/batch.ts';
+import { type Program, sizeOf, type TensorData } from '../engine/index.ts';
+import type { SourceBatch } from './source.ts';
 
 /** The returned outputs of one run, scalars all. */
 export interface StepReport extends Record<string, TensorData> {
@@ -16,19 +16,22 @@ export interface StepReport extends Record<string, TensorData> {
  * Inputs of the graph of `stepProgram`; rows of images that could not be read are zeros, and not present.
  * @param structural [N] labels of all images
  * @param rows B
- * @param size side of the views in pixels
+ * @param graph that is fed
  */
 export function feedsOf(
-  { indices, views }: Batch<'weak' | 'strong'>,
+  { indices, inputs }: SourceBatch,
   structural: Int32Array,
   rows: number,
-  size: number,
+  graph: Program,
   scalars: Readonly<Record<string, number>>,
 ): Record<string, TensorData> {
-  const filled = (view: Float32Array): Float32Array => {
-    if (indices.length === rows) return view;
-    const all = new Float32Array(rows * 3 * size * size);
-    all.set(view);
+  const filled = (name: string, data: TensorData): TensorData => {
+    if (indices.length === rows) return data;
+    const length = sizeOf(graph.inputs.get(name)!.shape);
+    const all = data instanceof Int32Array ? new Int32Array(length) : new Float32Array(length);
+    // Activations of zero may have a direction of no length; what stands in these rows counts for nothing.
+    if (name.includes('.')) all.fill(1);
+    all.set(data as Float32Array);
     return all;
   };
   const labels = new Int32Array(rows).fill(-1);
@@ -36,8 +39,7 @@ export function feedsOf(
     labels[row] = structural[index];
   });
   return {
-    weak: filled(views.weak),
-    strong: filled(views.strong),
+    ...Object.fromEntries(Object.entries(inputs).map(([name, data]) => [name, filled(name, data)])),
     structural: labels,
     present: new Float32Array(rows).fill(1, 0, indices.length),
     ...Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, Float32Array.of(value)])),

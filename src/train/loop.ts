@@ -1,23 +1,28 @@
 /** Self-training from beginning to end (METHOD §3): epochs of steps, metrics, checkpoints, and going on after a kill. */
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { visionParameters } from '../clip/towers/vision.ts';
 import { compile } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
 import type { Failure } from '../images/batch.ts';
-import { createLoader } from '../images/loader.ts';
 import { random } from '../random.ts';
+import { type Activations, createActivations } from './activations.ts';
 import { loadTraining, saveTraining, type TrainingState } from './checkpoint.ts';
 import { feedsOf, meanOf, type StepReport } from './feeds.ts';
 import { openMetrics, type StepMetrics } from './metrics.ts';
 import { cosineRate, emaDecay, planSteps } from './schedule.ts';
 import { checkTraining, METHOD_SETTINGS, type TrainData, type TrainSettings, trainingKey } from './settings.ts';
+import { imageSource } from './source.ts';
 import { stepProgram, trainedShapes } from './step.ts';
 import { createRenewal, type Renewal } from './structural.ts';
+import { tunePlan } from './tune.ts';
+import { roleWeights, startWeights } from './weights.ts';
 
 /** What the reporter hears. */
 export type TrainProgress =
   | { kind: 'note'; message: string }
   | ({ kind: 'step'; steps: number; epochs: number; secondsLeft: number } & StepMetrics)
+  /** Views of which activations are kept, before the first step. */
+  | { kind: 'activations'; done: number; total: number }
   | { kind: 'renew'; epoch: number; done: number; total: number };
 
 export interface TrainPlace {
@@ -46,26 +51,27 @@ export interface TrainResult {
  *
  * At a fixed number of threads a training that was killed and called again ends in the same bytes as one that was not.
  * @throws S3aError SHAPE, WEIGHTS or VALUE for data and settings that do not fit; CHECKPOINT when `folder` holds another
- * training; ABORTED after `signal`; DIVERGED when the loss is no number any more; WRITE
+ * training; TUNE for ways of tuning that do not fit; SPACE when activations do not fit on the disk; ABORTED after `signal`; DIVERGED when the loss is no number any more; WRITE
  */
 export async function train(
   data: TrainData,
   options: TrainSettings,
   { folder, report, signal }: TrainPlace,
 ): Promise<TrainResult> {
-  const { config, preprocess, root, files, prototypes } = data;
+  const { config, files, prototypes } = data;
   const { device, threads, workers, cacheBytes, logEvery = 10 } = options;
   const given = Object.entries(options).filter(([name, value]) => name in METHOD_SETTINGS && value !== undefined);
   const s = { ...METHOD_SETTINGS, ...Object.fromEntries(given) };
   checkTraining(data, s);
+  const tuning = tunePlan(config, options);
   const plan = planSteps({ images: files.length, microBatch: options.microBatch, ...s });
   const runs = plan.batch / plan.micro;
   if (plan.note !== undefined) report?.({ kind: 'note', message: plan.note });
 
   // Where the training stands: at its start, or where a checkpoint left it.
-  const shapes = trainedShapes(config);
+  const shapes = trainedShapes(config, tuning);
   const checkpoints = join(folder, 'checkpoints');
-  const key = trainingKey(data, s, options);
+  const key = trainingKey(data, s, options, tuning);
   const { state: saved, damaged } = await loadTraining(checkpoints, shapes);
   for (const message of damaged) report?.({ kind: 'note', message: `${message}; an older one is whole` });
   if (saved && saved.key !== key) {
@@ -78,20 +84,41 @@ export async function train(
   const at = saved ?? { key, step: 0, epoch: 0, stepInEpoch: 0, metricsBytes: 0, structural: data.structural };
   let { step, structural } = at;
   let savedStep = saved ? step : -1;
-  if (saved && saved.epoch >= s.epochs) return resultOf(data, saved, []);
+  const resultOf = (state: TrainingState, unreadable: Failure[]): TrainResult => ({
+    student: roleWeights(data.weights, tuning, state.weights, 'student'),
+    teacher: roleWeights(data.weights, tuning, state.weights, 'teacher'),
+    structural: state.structural,
+    steps: state.step,
+    failed: unreadable.sort((a, b) => a.index - b.index),
+  });
+  if (saved && saved.epoch >= s.epochs) return resultOf(saved, []);
 
   const metrics = openMetrics(join(folder, 'metrics.jsonl'), at.metricsBytes);
   const opened: { dispose(): Promise<void> }[] = [];
+  let finished = false;
   try {
-    const loader = createLoader({ root, files, workers, cacheBytes, ...preprocess });
-    opened.push(loader);
+    let activations: Activations | undefined;
+    if (tuning.cachedViews > 0) {
+      const onProgress = (done: number, total: number): void => {
+        report?.({ kind: 'activations', done, total });
+        if (signal?.aborted) throw stopped(step);
+      };
+      const place = { folder: join(folder, 'activations'), key, onProgress };
+      activations = await createActivations({ data, plan: tuning, seed: s.seed, ...options, ...place });
+    }
+    const source = activations ?? imageSource(data, tuning, { seed: s.seed, workers, cacheBytes });
+    opened.push(source);
     const names = prototypes.length / config.projection_dim;
     const { logitScale } = data;
     const { weightDecay, layerDecay } = s;
-    const graph = { config, batch: plan.micro, names, logitScale, weightDecay, layerDecay, clip: options.clip };
-    const session = await compile(stepProgram({ ...graph, accumulate: runs }), { device, threads });
+    const graph = stepProgram({
+      ...{ config, batch: plan.micro, names, logitScale, weightDecay, layerDecay },
+      ...{ clip: options.clip, accumulate: runs, plan: tuning },
+    });
+    const session = await compile(graph, { device, threads });
     opened.push(session);
-    await session.setState({ head: prototypes, ...(saved?.weights ?? startOf(data)) });
+    const start = { ...startWeights(data.weights, tuning, s.seed), ...saved?.weights, head: prototypes };
+    await session.setState(Object.fromEntries(Object.entries(start).filter(([name]) => graph.inputs.has(name))));
     let renewal: Renewal | undefined;
 
     const stateOf = async (epoch: number, stepInEpoch: number): Promise<TrainingState> => {
@@ -114,10 +141,12 @@ export async function train(
       // New structural labels from what the teacher knows by now.
       if (epoch >= s.renewFrom && stepInEpoch === 0) {
         if (!renewal) {
-          renewal = await createRenewal({ ...options, ...data, rounds: s.voteRounds });
+          const { embedAll } = activations ?? {};
+          renewal = await createRenewal({ ...options, ...data, rounds: s.voteRounds, embedAll });
           opened.push(renewal);
         }
-        const teacher = weightsOf(data, await session.getState(teacherNames(data)), 'teacher');
+        const states = await session.getState(tuning.trained.map(({ name }) => `teacher.${name}`));
+        const teacher = roleWeights(data.weights, tuning, states, 'teacher');
         structural = await renewal.labels(teacher, (done, total) => {
           report?.({ kind: 'renew', epoch, done, total });
           if (signal?.aborted) throw stopped(step);
@@ -127,10 +156,9 @@ export async function train(
       // Each epoch has its own order; what a checkpoint has behind it is left out.
       const order = random(s.seed, 'epoch', epoch).shuffle(Int32Array.from(files.keys()));
       const indices = order.subarray(stepInEpoch * plan.batch, plan.stepsPerEpoch * plan.batch);
-      const views = ['weak', 'strong'] as const;
       let parts: StepReport[] = [];
       let stepBegan = performance.now();
-      for await (const batch of loader.batches({ indices, batchSize: plan.micro, views, seed: s.seed, epoch })) {
+      for await (const batch of source.batches({ indices, batchSize: plan.micro, epoch })) {
         for (const failure of batch.failed) failed.set(failure.index, failure);
 
         // One step, or a part of it when the batch is larger than what is computed at once.
@@ -142,7 +170,7 @@ export async function train(
           runs > 1 ? { keep: parts.length === 0 ? 0 : 1, apply: parts.length + 1 === runs ? 1 : 0 } : {};
         const { threshold, instanceWeight, structuralWeight } = s;
         const scalars = { ...rates, ...part, step: step + 1, threshold, instanceWeight, structuralWeight };
-        const outputs = await session.run(feedsOf(batch, structural, plan.micro, preprocess.size, scalars));
+        const outputs = await session.run(feedsOf(batch, structural, plan.micro, graph, scalars));
         parts.push(outputs as StepReport);
         if (parts.length < runs) continue;
         step++;
@@ -182,42 +210,15 @@ export async function train(
       savedStep = step;
       if (signal?.aborted && epoch + 1 < s.epochs) await abort(epoch + 1, 0);
     }
-    return resultOf(data, last!, [...failed.values()]);
+    finished = true;
+    return resultOf(last!, [...failed.values()]);
   } finally {
     metrics.close();
     for (const resource of opened.reverse()) await resource.dispose();
+    if (finished) await rm(join(folder, 'activations'), { recursive: true, force: true });
   }
 }
 
 function stopped(step: number): S3aError {
   return new S3aError('ABORTED', `training was stopped after step ${step}`, 'Start it again to go on from there.');
-}
-
-/** Student and teacher as they start; moments start at zero. */
-function startOf({ config, weights }: TrainData): Record<string, Float32Array> {
-  const names = visionParameters(config).map(({ name }) => name);
-  return Object.fromEntries(
-    ['student', 'teacher'].flatMap(role => names.map(name => [`${role}.${name}`, weights[name]])),
-  );
-}
-
-function teacherNames({ config }: TrainData): string[] {
-  return visionParameters(config).map(({ name }) => `teacher.${name}`);
-}
-
-/** One role's weights by transformers' names. */
-function weightsOf({ config }: TrainData, states: Record<string, unknown>, role: string): Record<string, Float32Array> {
-  return Object.fromEntries(
-    visionParameters(config).map(({ name }) => [name, states[`${role}.${name}`] as Float32Array]),
-  );
-}
-
-function resultOf(data: TrainData, { weights, structural, step }: TrainingState, failed: Failure[]): TrainResult {
-  return {
-    student: weightsOf(data, weights, 'student'),
-    teacher: weightsOf(data, weights, 'teacher'),
-    structural,
-    steps: step,
-    failed: failed.sort((a, b) => a.index - b.index),
-  };
 }

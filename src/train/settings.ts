@@ -9,6 +9,7 @@ import { sizeOf } from '../engine/shape.ts';
 import { S3aError } from '../errors.ts';
 import { hashBytes, hashJson } from '../io/hash.ts';
 import type { Relabel } from './structural.ts';
+import { changesAll, type TunePlan, type TuneSettings } from './tune.ts';
 
 /** Settings that change the result. */
 export const METHOD_SETTINGS = {
@@ -38,7 +39,7 @@ export const METHOD_SETTINGS = {
 
 export type MethodSettings = typeof METHOD_SETTINGS;
 
-export interface TrainSettings extends Partial<MethodSettings> {
+export interface TrainSettings extends Partial<MethodSettings>, TuneSettings {
   /** Largest norm of the gradient; default none. */
   clip?: number;
   /** Images computed at once, to bound the memory of a step; must divide the batch to leave it as it is. Default all. */
@@ -104,12 +105,13 @@ export function checkTraining(data: TrainData, settings: MethodSettings): void {
 }
 
 /** Hash of everything that the result depends on, threads and device excepted. */
-export function trainingKey(data: TrainData, settings: MethodSettings, options: TrainSettings): string {
+export function trainingKey(data: TrainData, settings: MethodSettings, options: TrainSettings, plan: TunePlan): string {
   const { config, preprocess, weights, logitScale, files, prototypes, structural, clusters } = data;
   const { clip, microBatch, starved } = options;
   return hashJson({
     settings,
     options: { clip: clip ?? null, microBatch: microBatch ?? null, starved: starved ?? null },
+    ...(changesAll(plan) ? {} : { plan }),
     vision: config.vision_config,
     preprocess,
     logitScale,

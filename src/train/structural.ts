@@ -16,6 +16,15 @@ import { createLoader } from '../images/loader.ts';
  */
 export type Relabel = (features: Float32Array, clusters: Int32Array) => Promise<Int32Array>;
 
+/**
+ * Unit features of all images that can be read, by the weights of an image tower: the images' indices [M], and [M, D].
+ * @param weights by transformers' names
+ */
+export type EmbedAll = (
+  weights: Readonly<Record<string, Float32Array>>,
+  onProgress?: (done: number, total: number) => void,
+) => Promise<[Int32Array, Float32Array]>;
+
 export interface RenewalOptions extends SessionOptions {
   config: ClipConfig;
   preprocess: Preprocess;
@@ -32,6 +41,8 @@ export interface RenewalOptions extends SessionOptions {
   starved?: Starved;
   /** Default the vote of METHOD §3. */
   relabel?: Relabel;
+  /** How images are embedded; default from their files by the whole tower. */
+  embedAll?: EmbedAll;
   /** Images computed at once; default 32. */
   batch?: number;
   workers?: number;
@@ -53,18 +64,40 @@ export interface Renewal {
 
 /** The renewal of structural labels, compiled once for all epochs; dispose of it when done. */
 export async function createRenewal(options: RenewalOptions): Promise<Renewal> {
-  const { config, preprocess, root, files, prototypes, clusters, rounds, starved } = options;
-  const { device, threads, workers = 0 } = options;
+  const { config, root, files, prototypes, clusters, rounds, starved, device, threads } = options;
+  const width = config.projection_dim;
+  const whole = options.embedAll ? undefined : await wholeTower(options);
+  const embedAll = options.embedAll ?? whole!.embedAll;
+  const relabel = options.relabel ?? byVote({ prototypes, width, rounds, starved, threads, device });
+  return {
+    async labels(teacher, onProgress) {
+      const [readable, features] = await embedAll(teacher, onProgress);
+      if (readable.length === 0) {
+        throw new S3aError('EMPTY', `none of the ${files.length} images under ${root} can be read any more`);
+      }
+      const start = Int32Array.from(readable, index => clusters[index]);
+      const labels = new Int32Array(files.length).fill(-1);
+      (await relabel(features, start)).forEach((label, i) => {
+        labels[readable[i]] = label;
+      });
+      return labels;
+    },
+    dispose: async () => whole?.dispose(),
+  };
+}
+
+/** Embeds the evaluation views of image files. */
+async function wholeTower(options: RenewalOptions): Promise<{ embedAll: EmbedAll; dispose(): Promise<void> }> {
+  const { config, preprocess, root, files, device, threads, workers = 0 } = options;
   const width = config.projection_dim;
   const { size } = preprocess;
   const batch = Math.min(options.batch ?? 32, files.length);
   const names = visionParameters(config).map(({ name }) => name);
   const tower = visionTower(config, state, input('pixels', 'float32', [batch, 3, size, size]));
   const session = await compile(program({ embedding: l2Normalize(tower) }), { device, threads });
-  const relabel = options.relabel ?? byVote({ prototypes, width, rounds, starved, threads, device });
   const loader = createLoader({ root, files, workers, ...preprocess });
-
-  async function embed(onProgress?: (done: number, total: number) => void): Promise<[Int32Array, Float32Array]> {
+  const embedAll: EmbedAll = async (weights, onProgress) => {
+    await session.setState(Object.fromEntries(names.map(name => [name, weights[name]])));
     const features = new Float32Array(files.length * width);
     const readable: number[] = [];
     let done = 0;
@@ -79,22 +112,9 @@ export async function createRenewal(options: RenewalOptions): Promise<Renewal> {
       onProgress?.(done, files.length);
     }
     return [Int32Array.from(readable), features.subarray(0, readable.length * width)];
-  }
-
+  };
   return {
-    async labels(teacher, onProgress) {
-      await session.setState(Object.fromEntries(names.map(name => [name, teacher[name]])));
-      const [readable, features] = await embed(onProgress);
-      if (readable.length === 0) {
-        throw new S3aError('EMPTY', `none of the ${files.length} images under ${root} can be read any more`);
-      }
-      const start = Int32Array.from(readable, index => clusters[index]);
-      const labels = new Int32Array(files.length).fill(-1);
-      (await relabel(features, start)).forEach((label, i) => {
-        labels[readable[i]] = label;
-      });
-      return labels;
-    },
+    embedAll,
     async dispose() {
       await loader.dispose();
       await session.dispose();

@@ -66,6 +66,16 @@ export function tunePlan(config: ClipConfig, settings: TuneSettings = {}): TuneP
   return { ...common, frozen: all, trained: loraFactors(targets, rank), targets };
 }
 
+/** Whether settings are the method's own, so that what else they hold changes nothing. */
+export function isWhole({ tune = 'full', freezeLayers = 0, patchDropout = 0 }: TuneSettings): boolean {
+  return tune === 'full' && freezeLayers === 0 && patchDropout === 0;
+}
+
+/** Whether a plan is the method's own: the whole tower, of whole images. */
+export function changesAll({ tune, frozen, patchDropout }: TunePlan): boolean {
+  return tune === 'full' && frozen.length === 0 && patchDropout === 0;
+}
+
 function check(config: ClipConfig, tune: Tune, settings: TuneSettings): void {
   const { freezeLayers = 0, loraRank, loraAlpha, patchDropout = 0, cachedViews = 1 } = settings;
   const { model_type: family } = config.vision_config;
