@@ -63,19 +63,19 @@ describe('masks', () => {
         expect(masks).toHaveLength((images.length + 1) * side ** 2);
         images.forEach((_, row) => {
           const at = (y: number, x: number): number => masks[(row * side + y) * side + x];
-          let hidden = 0;
+          let [hidden, torn] = [0, 0];
           for (let y = 0; y < side; y++) {
             for (let x = 0; x < side; x++) {
               hidden += at(y, x);
-              expect(at(y, x)).toBe(at(y - (y % square), x - (x % square)));
+              if (at(y, x) !== at(y - (y % square), x - (x % square))) torn++;
             }
           }
-          expect(hidden).toBe(masked * square ** 2);
+          expect([hidden, torn]).toEqual([masked * square ** 2, 0]);
         });
         // A row without an image hides nothing.
         expect(masks.subarray(images.length * side ** 2).every(value => value === 0)).toBe(true);
       }),
-      { seed: 3, numRuns: 60 },
+      { seed: 3, numRuns: 30 },
     );
   });
 
@@ -93,7 +93,7 @@ describe('masks', () => {
 
   it('hide every square equally often', () => {
     const grid = maskGrid(vit(32, 8), 0.25);
-    const images = 4000;
+    const images = 500;
     const masks = drawMasks(
       grid,
       Array.from({ length: images }, (_, i) => i),
