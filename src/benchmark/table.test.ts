@@ -5,6 +5,7 @@ import { sealLabels } from '../evaluate/sealed-labels.ts';
 import type { ProtocolData } from '../protocols/load.ts';
 import { makeVocabulary } from '../vocab/vocabulary.ts';
 import { ABLATIONS } from './ablations/index.ts';
+import { comparisonTable } from './comparison.ts';
 import { methodOf } from './methods/index.ts';
 import { planCells } from './plan.ts';
 import { barSpec, drawPlots } from './plots.ts';
@@ -88,6 +89,17 @@ describe('results', () => {
   it('with one seed have the interval over images', () => {
     // Seven of ten images.
     expect(markdownTable(results('animals', [0]))).toMatch(/\| CLIP, all names \| 70\.0 \[(2|3|4)0\.0, 90\.0\] \|/);
+  });
+
+  it('of several protocols are one table', () => {
+    const [one, two] = [results('animals', [0, 1, 2]), results('plants', [0])];
+    two.seeds.push(1);
+    two.table = two.table.filter(({ part }) => part !== 'student');
+    const text = comparisonTable([one, two]);
+    expect(text).toContain('| method | Animals | Animals |');
+    expect(text).toContain('| S³A, teacher | 80.0 ± 20.0 | 100.0 (1 of 2 seeds) |');
+    expect(text).toContain('| S³A, student | 90.0 ± 10.0 |  |');
+    expect(text).toMatch(/\*\*Incomplete\.\*\* Animals: \d+ of \d+ cells;/);
   });
 
   it('stand beside the published figures of the same protocol', () => {

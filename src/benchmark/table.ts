@@ -56,14 +56,14 @@ export function markdownTable(results: BenchResults): string {
         : ''
       : `Semantic: mean cosine x 100 between the embeddings of the given and the true names by ${results.semanticModel}.`,
     cells.done < cells.wanted ? `**Incomplete: ${cells.done} of ${cells.wanted} cells are there.**` : '',
-    markdown(tableRows(results.table, seeds.length)),
+    markdownRows(tableRows(results.table, seeds.length)),
     published(results),
     results.table.some(({ step }) => step) ? '## Steps' : '',
-    results.table.some(({ step }) => step) ? markdown(tableRows(results.table, seeds.length, true)) : '',
+    results.table.some(({ step }) => step) ? markdownRows(tableRows(results.table, seeds.length, true)) : '',
     ...ablations.flatMap(({ title: name, about, variants }) => [
       `## ${name}`,
       about,
-      variants.length > 0 ? markdown(ablationRows(variants, seeds.length)) : 'Nothing yet.',
+      variants.length > 0 ? markdownRows(ablationRows(variants, seeds.length)) : 'Nothing yet.',
     ]),
     failures.length > 0 ? '## Failures' : '',
     failures.map(({ variant, seed, reason }) => `- ${variant}, seed ${seed}: ${reason}`).join('\n'),
@@ -118,10 +118,11 @@ function published({ protocol, table }: BenchResults): string {
   });
   if (rows.length === 0) return '';
   const header = ['method', 'top-1', 'published', 'cluster acc', 'published'];
-  return `## Beside the published figures\n\n${PUBLISHED_SOURCE}\n\n${markdown({ header, rows })}`;
+  return `## Beside the published figures\n\n${PUBLISHED_SOURCE}\n\n${markdownRows({ header, rows })}`;
 }
 
-function markdown({ header, rows }: { header: string[]; rows: string[][] }): string {
+/** A table in Markdown; all columns but the first are aligned to the right. */
+export function markdownRows({ header, rows }: { header: string[]; rows: string[][] }): string {
   const line = (cells: readonly string[]): string =>
     `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   const rule = `| --- |${' ---: |'.repeat(header.length - 1)}`;

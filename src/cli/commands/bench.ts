@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { ABLATIONS } from '../../benchmark/ablations/index.ts';
 import { type BenchOptions, bench } from '../../benchmark/bench.ts';
+import { comparisonTable } from '../../benchmark/comparison.ts';
 import { DEFAULT_METHODS, METHODS } from '../../benchmark/methods/index.ts';
 import type { BenchResults } from '../../benchmark/results.ts';
 import { ablationRows, tableRows } from '../../benchmark/table.ts';
@@ -78,8 +79,8 @@ export function benchCommand(context: Context): Command {
           };
           if (protocols.length > 1) hooks.onEvent?.({ type: 'note', message: `${protocol} → ${order.out}` });
           all.push(await bench(order, hooks));
+          if (protocols.length > 1) await writeAtomic(join(out, 'table.md'), comparisonTable(all));
         }
-        if (all.length > 1) await writeAtomic(join(out, 'results.json'), `${JSON.stringify(all, null, 1)}\n`);
         return protocols.length === 1 ? all[0] : all;
       },
       results => `${[results].flat().map(show).join('\n')}Everything is in ${out}\n`,
