@@ -2,10 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readJson } from '../io/json.ts';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
 import { readTable } from '../io/table.ts';
 import { random } from '../random.ts';
-import type { RunSummary } from './events.ts';
+import type { RunEvent, RunSummary } from './events.ts';
 import { discover, fit } from './fit.ts';
 import { predict } from './predict.ts';
 import { runStep } from './steps.ts';
@@ -76,6 +77,23 @@ describe('features of another encoder', () => {
     expect(first.probability).toBeCloseTo(Math.E / (Math.E + 5), 1);
     expect(second.probability).toBeCloseTo(1 / (Math.E + 5), 1);
     expect(Number(margin)).toBeCloseTo(first.probability - second.probability, 3);
+  });
+
+  test('the number of clusters is estimated, with a warning where nothing is clustered', async () => {
+    const estimated = { ...files(), threads: 1, nInit: 2, kMin: 2, kMax: 12 };
+    const told: string[] = [];
+    const onEvent = (event: RunEvent) => void (event.type === 'warning' && told.push(event.message));
+    const { stages } = await discover({ ...estimated, out: at('estimated') }, { onEvent });
+    expect(stages.cluster.info).toMatchObject({ estimate: KINDS, flat: false, k: Math.ceil(1.15 * KINDS) });
+    expect(told).toEqual([]);
+    await writeNpy(at('noise.npy'), '<f4', [200, WIDTH], around(1, 200, 10, 5, 1));
+    const noise = { ...estimated, embeddings: at('noise.npy'), out: at('noise') };
+    const { stages: of } = await discover(noise, { onEvent });
+    expect(of.cluster.info).toMatchObject({ flat: true });
+    expect(told).toEqual([
+      expect.stringMatching(/^the number of clusters, \d+, is little more than a guess: .*silhouette/),
+    ]);
+    expect(await readJson(join(at('noise'), 'silhouette.json'))).toMatchObject({ verdict: { flat: true } });
   });
 
   test('what is less sure than it has to be is unknown', async () => {

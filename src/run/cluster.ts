@@ -1,6 +1,6 @@
 /** The cluster stage (METHOD §2.1), with the number of clusters estimated when it is not given (§4). */
 import { cluster as kMeans } from '../discover/cluster.ts';
-import { estimateK } from '../discover/estimate-k.ts';
+import { type Estimate, estimateK } from '../discover/estimate-k.ts';
 import type { Rows } from '../discover/row-pass.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import type { Embedded } from './embed.ts';
@@ -22,7 +22,8 @@ export async function cluster(run: Run, { files, features, width }: Embedded): P
   };
   await run.stage('cluster', inputs, ['clusters.parquet'], async () => {
     const common = { width, seed, threads, device };
-    const kinds = typeof k === 'number' ? k : await estimate(run, features, common);
+    const estimated = typeof k === 'number' ? undefined : await estimate(run, features, common);
+    const kinds = estimated?.k ?? Number(k);
     const count = Math.max(kinds, Math.min(features.count, Math.ceil(kinds * multiple)));
     const found = await kMeans(features, {
       ...common,
@@ -33,7 +34,11 @@ export async function cluster(run: Run, { files, features, width }: Embedded): P
         run.progress('cluster', start - 1, starts, { iteration, inertia: inertia.toPrecision(6) }),
     });
     await writeColumns(run.path('clusters.parquet'), files, { cluster: found.labels });
-    return { k: count, inertia: found.inertia, iterations: found.iterations };
+    return {
+      k: count,
+      ...(estimated ? { estimate: estimated.k, flat: estimated.verdict.flat } : {}),
+      ...{ inertia: found.inertia, iterations: found.iterations },
+    };
   });
   return readColumn(run.path('clusters.parquet'), 'cluster');
 }
@@ -42,18 +47,28 @@ async function estimate(
   run: Run,
   features: Rows,
   options: { width: number; seed: number; threads?: number; device: 'cpu' | 'webgpu' },
-): Promise<number> {
+): Promise<Estimate> {
   const images = features.count;
   const { kMin, kMax } = run.config;
   // METHOD §4 searches from 50 on; a small folder has fewer kinds of things.
   const low = Math.min(kMin, Math.max(2, Math.floor(images / 20)));
-  const { k, rounds, curve } = await estimateK(features, {
+  const found = await estimateK(features, {
     ...options,
     low,
     high: kMax,
     onProgress: (point, round) =>
       run.progress('cluster', round - 1, 4, { k: point.k, silhouette: point.silhouette.toFixed(3) }),
   });
-  await writeAtomic(run.path('silhouette.json'), `${JSON.stringify({ k, rounds, curve }, null, 2)}\n`);
-  return k;
+  const { verdict, k } = found;
+  await writeAtomic(run.path('silhouette.json'), `${JSON.stringify(found, null, 2)}\n`);
+  if (verdict.flat) {
+    const why = verdict.edge
+      ? `${k} is at the edge of what was tried`
+      : `it is no better there than nearby (${verdict.rise.toFixed(4)} above, with an error of ${verdict.error.toFixed(4)})`;
+    run.warn(
+      `the number of clusters, ${k}, is little more than a guess: the silhouette is flat, ${why}. ` +
+        `Give --k if you know it roughly; ${run.path('silhouette.json')} has the curve`,
+    );
+  }
+  return found;
 }
