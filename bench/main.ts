@@ -4,12 +4,14 @@ import { benchDiscovery } from './discovery.ts';
 import { benchMethods } from './discovery-methods.ts';
 import { benchEngine } from './engine.ts';
 import { benchScale } from './scale.ts';
+import { benchTraining } from './training.ts';
 
 const benches: Record<string, (args: string[]) => Promise<void>> = {
   engine: benchEngine,
   discovery: benchDiscovery,
   scale: benchScale,
   methods: benchMethods,
+  training: benchTraining,
 };
 
 const [name, ...args] = process.argv.slice(2);

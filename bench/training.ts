@@ -1,0 +1,191 @@
+/** `npm run bench -- training`: what the ways of tuning cost and give, on draws of the demo and on a CLIP of full size. */
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { drawDemoImages } from '../demo/dataset.ts';
+import { parseClipConfig } from '../src/clip/towers/config.ts';
+import { initialise } from '../src/clip/towers/initialise.ts';
+import { visionParameters } from '../src/clip/towers/vision.ts';
+import { settingsOf } from '../src/config/resolve.ts';
+import { compile, sizeOf, type TensorData } from '../src/engine/index.ts';
+import { discover, evaluateRun, type FitOptions, train } from '../src/index.ts';
+import { writeTable } from '../src/io/table.ts';
+import { random } from '../src/random.ts';
+import { stepProgram, trainedShapes } from '../src/train/step.ts';
+import { frozenPart } from '../src/train/tower.ts';
+import { type TuneSettings, tunePlan } from '../src/train/tune.ts';
+import { startWeights } from '../src/train/weights.ts';
+import { summarise } from './report.ts';
+
+type Settings = Omit<FitOptions, 'images' | 'out'>;
+
+/** Ways of tuning the demo's tower of three stages, and the settings in which they differ from the preset quick. */
+const DEMO: Record<string, Settings> = {
+  full: {},
+  'freeze-layers 1': { freezeLayers: 1 },
+  'freeze-layers 2': { freezeLayers: 2 },
+  'lora rank 8': { tune: 'lora' },
+  'lora rank 8, lr x 5': { tune: 'lora', lr: 5e-3, minLr: 2.5e-4 },
+  'last-blocks 2 of 3, 4 views': { tune: 'last-blocks' },
+  'last-blocks 2 of 3, 10 views': { tune: 'last-blocks', cachedViews: 10 },
+  'last-blocks 1 of 3, 4 views': { tune: 'last-blocks', freezeLayers: 2 },
+  'head, 4 views': { tune: 'head' },
+  'head, 4 views, lr x 5': { tune: 'head', lr: 5e-3, minLr: 2.5e-4 },
+};
+
+/** Ways of tuning a vision transformer of twelve blocks. */
+const LARGE: Record<string, TuneSettings> = {
+  full: {},
+  'patch-dropout 0.5': { patchDropout: 0.5 },
+  'freeze-layers 6': { freezeLayers: 6 },
+  'freeze-layers 9': { freezeLayers: 9 },
+  'freeze-layers 6, patch-dropout 0.5': { freezeLayers: 6, patchDropout: 0.5 },
+  'lora rank 8': { tune: 'lora' },
+  'lora rank 8, freeze-layers 6': { tune: 'lora', freezeLayers: 6 },
+  'last-blocks (2)': { tune: 'last-blocks' },
+  head: { tune: 'head' },
+};
+
+/** Runs `npm run bench -- training`. */
+export async function benchTraining(args: string[]): Promise<void> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      part: { type: 'string', default: 'demo,speed' },
+      only: { type: 'string', default: '' },
+      seeds: { type: 'string', default: '2' },
+      seed: { type: 'string', default: '0' },
+      steps: { type: 'string', default: '3' },
+      batch: { type: 'string', default: '8' },
+      threads: { type: 'string' },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const threads = values.threads === undefined ? undefined : Number(values.threads);
+  const wanted = <T>(ways: Record<string, T>): [string, T][] =>
+    Object.entries(ways).filter(([name]) => values.only.split(',').some(part => name.includes(part)));
+  if (values.part.includes('demo')) {
+    const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => Number(values.seed) + i);
+    show('demo', await demoRows(wanted(DEMO), seeds, threads), values.json);
+  }
+  if (values.part.includes('speed')) {
+    const rows = await speedRows(wanted(LARGE), Number(values.batch), Number(values.steps), threads);
+    show('ViT-B/32', rows, values.json);
+  }
+}
+
+type Row = Record<string, string | number>;
+
+/** Accuracy of student and teacher and the time of the stage, means over draws; discovery is done once a draw. */
+async function demoRows(ways: [string, Settings][], seeds: readonly number[], threads?: number): Promise<Row[]> {
+  const base = await mkdtemp(join(tmpdir(), 's3a-bench-training-'));
+  const measured = new Map<string, number[][]>();
+  try {
+    for (const seed of seeds) {
+      const [images, found] = [join(base, `images-${seed}`), join(base, `found-${seed}`)];
+      await mkdir(images);
+      const drawn = await drawDemoImages({ seed, classes: 30, perClass: 40, outDir: images });
+      const truth = join(base, `truth-${seed}.csv`);
+      await writeTable(truth, [
+        { name: 'file_name', type: 'text', values: Object.keys(drawn.truth) },
+        { name: 'label', type: 'text', values: Object.values(drawn.truth) },
+      ]);
+      await discover({ ...settingsOf('quick'), model: 'demo', vocab: 'demo', seed, threads, images, out: found });
+      for (const [name, settings] of ways) {
+        const run = join(base, 'run');
+        await cp(found, run, { recursive: true });
+        const began = performance.now();
+        const used = process.cpuUsage();
+        await train(run, settings);
+        const { user, system } = process.cpuUsage(used);
+        const { stages } = await evaluateRun(run, truth);
+        const top1 = (stage: string): number => 100 * stages[stage].accuracy[1];
+        const figures = [top1('structural'), top1('student'), top1('teacher')];
+        const row = [...figures, (performance.now() - began) / 1000, (user + system) / 1e6];
+        measured.set(name, [...(measured.get(name) ?? []), row]);
+        process.stderr.write(`seed ${seed}, ${name}: ${row.map(value => value.toFixed(1)).join(' ')}\n`);
+        await rm(run, { recursive: true });
+      }
+    }
+  } finally {
+    await rm(base, { recursive: true, force: true });
+  }
+  const columns = ['structural', 'student', 'teacher', 'seconds', 'processor seconds'];
+  return [...measured].map(([way, rows]) => {
+    const means = columns.map((column, i) => [column, rows.reduce((sum, row) => sum + row[i], 0) / rows.length]);
+    return { way, ...Object.fromEntries(means) };
+  });
+}
+
+/** Images a second of the step alone (both towers, losses, updates) on random weights, and what is held between steps. */
+async function speedRows(
+  ways: [string, TuneSettings][],
+  batch: number,
+  steps: number,
+  threads?: number,
+): Promise<Row[]> {
+  const config = parseClipConfig({ vision_config: { patch_size: 32 } });
+  const weights = initialise(config, visionParameters(config), 0);
+  const rows: Row[] = [];
+  for (const [way, settings] of ways) {
+    const plan = tunePlan(config, settings);
+    const graph = stepProgram({ config, batch, names: 1000, logitScale: 100, plan });
+    const row: Row = { way, 'images/s': await pace(graph, startWeights(weights, plan, 0), batch, steps, threads) };
+    const trained = trainedShapes(config, plan);
+    row['trained weights'] = Object.entries(trained)
+      .filter(([name]) => name.startsWith('student.'))
+      .reduce((sum, [, shape]) => sum + sizeOf(shape), 0);
+    if (plan.cachedViews > 0) {
+      const part = frozenPart(config, plan, batch);
+      row['images/s of the frozen part'] = await pace(part, startWeights(weights, plan, 0), batch, steps, threads);
+      row['bytes an image and view'] =
+        4 * [...frozenPart(config, plan, 1).outputs.values()].reduce((sum, t) => sum + sizeOf(t.shape), 0);
+    }
+    rows.push(row);
+    process.stderr.write(`${JSON.stringify(row)}\n`);
+  }
+  return rows;
+}
+
+/** Median images a second of a program after one run that does not count. */
+async function pace(
+  graph: ReturnType<typeof stepProgram>,
+  states: Record<string, Float32Array>,
+  batch: number,
+  runs: number,
+  threads?: number,
+): Promise<number> {
+  const session = await compile(graph, { threads });
+  try {
+    await session.setState(Object.fromEntries(Object.entries(states).filter(([name]) => graph.inputs.has(name))));
+    const draw = random(0, 'bench training');
+    const feeds: Record<string, TensorData> = {};
+    for (const [name, { shape, dtype, source }] of graph.inputs) {
+      if (source.kind === 'input' && source.state) continue;
+      const length = sizeOf(shape);
+      feeds[name] = dtype === 'int32' ? new Int32Array(length) : Float32Array.from({ length }, () => draw.normal());
+    }
+    const seconds: number[] = [];
+    for (let i = 0; i <= runs; i++) {
+      const began = performance.now();
+      await session.run(feeds);
+      if (i > 0) seconds.push((performance.now() - began) / 1000);
+    }
+    return batch / summarise(seconds).median;
+  } finally {
+    await session.dispose();
+  }
+}
+
+function show(title: string, rows: readonly Row[], json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify({ bench: 'training', title, rows }));
+    return;
+  }
+  const columns = [...new Set(rows.flatMap(row => Object.keys(row)))];
+  const cell = (value: string | number | undefined): string =>
+    typeof value === 'number' ? (Number.isInteger(value) ? String(value) : value.toFixed(1)) : (value ?? '');
+  console.log(`\n${title}\n\n| ${columns.join(' | ')} |\n|${columns.map(() => '---').join('|')}|`);
+  for (const row of rows) console.log(`| ${columns.map(column => cell(row[column])).join(' | ')} |`);
+}
