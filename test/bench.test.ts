@@ -17,7 +17,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BenchOptions, bench } from '../src/benchmark/bench.ts';
 import { METHODS } from '../src/benchmark/methods/index.ts';
 import type { BenchResults } from '../src/benchmark/results.ts';
+import { tunedFeatures } from '../src/benchmark/tuned.ts';
 import { runCli } from '../src/cli/program.ts';
+import { readNpyFloat32 } from '../src/io/npy.ts';
+import { embed } from '../src/run/embed.ts';
+import { reopenRun } from '../src/run/store.ts';
 import { drawImages } from './drawn-images.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 's3a-bench-'));
@@ -103,6 +107,24 @@ describe('a benchmark', () => {
     const s3a = whole.table.filter(({ part }) => part === 'discovery');
     expect(s3a[0]).toMatchObject({ method: 's3a-discovery', train: s3a[1].train, test: s3a[1].test });
     expect(notes.at(-1)).toMatch(/^\[9\/9\] auto, seed 0: teacher top-1 /);
+  }, 300_000);
+
+  it('sees test images by the very weights that the training has ended with', async () => {
+    const lora = await bench(
+      order('lora', { methods: ['s3a'], keepRuns: true, settings: { ...settings(), tune: 'lora', epochs: 1 } }),
+    );
+    for (const [name, { runs }] of Object.entries({ all: whole, lora })) {
+      const { key } = runs.find(({ method }) => method === 's3a')!;
+      const run = await reopenRun(join(scratch, name, 'runs', key.slice(0, 24)), {}, {});
+      try {
+        for (const role of ['student', 'teacher'] as const) {
+          const { data: kept } = await readNpyFloat32(run.path(`embeddings/${role}.npy`));
+          expect(await tunedFeatures(run, await embed(run), role)).toBeAllclose(kept, { rtol: 0, atol: 1e-6 });
+        }
+      } finally {
+        await run.dispose();
+      }
+    }
   }, 300_000);
 
   it('writes a table and plots that can be drawn', async () => {

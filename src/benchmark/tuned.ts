@@ -1,7 +1,6 @@
 /** Images of the test split as a trained network sees them. */
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { loadCheckpoint } from '../clip/checkpoint/checkpoint.ts';
 import { createImageEncoder } from '../clip/encoders.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
 import { S3aError } from '../errors.ts';
@@ -9,18 +8,16 @@ import { createLoader } from '../images/loader.ts';
 import { openSafetensors } from '../io/safetensors.ts';
 import type { Embedded } from '../run/embed.ts';
 import type { Run } from '../run/store.ts';
+import type { Role } from '../train/tower.ts';
+import { tunePlan } from '../train/tune.ts';
+import { roleWeights } from '../train/weights.ts';
 
 /**
- * Features [N, D] of images by the student or teacher of a run that was trained; undefined where only the other one was kept.
+ * Features [N, D] of images by the student or teacher of a run that was trained.
  * @throws S3aError RUN when the run has no checkpoint, BAD_IMAGE for an image that could be read before
  */
-export async function tunedFeatures(
-  run: Run,
-  images: Embedded,
-  role: 'student' | 'teacher',
-): Promise<Float32Array | undefined> {
-  const weights = await tunedWeights(run, role);
-  return weights && featuresBy(run, images, weights);
+export async function tunedFeatures(run: Run, images: Embedded, role: Role): Promise<Float32Array> {
+  return featuresBy(run, images, await tunedWeights(run, role));
 }
 
 /** Features [N, D] of images by other weights of a run's image tower. */
@@ -52,11 +49,8 @@ export async function featuresBy(
   return features;
 }
 
-/**
- * The image tower of one network as the last checkpoint has it, what was not trained as it was. Where low-rank factors were trained
- * instead of weights, only the teacher is saved in full.
- */
-async function tunedWeights(run: Run, role: string): Promise<Record<string, Float32Array> | undefined> {
+/** The image tower of one network: what the last checkpoint has of it, and what was not trained as it was. */
+async function tunedWeights(run: Run, role: Role): Promise<Record<string, Float32Array>> {
   const folder = run.path('checkpoints');
   const last = (existsSync(folder) ? await readdir(folder) : [])
     .filter(name => /^step-\d+\.safetensors$/.test(name))
@@ -64,17 +58,14 @@ async function tunedWeights(run: Run, role: string): Promise<Record<string, Floa
     .at(-1);
   if (last === undefined) throw new S3aError('RUN', `${folder} holds no checkpoint`, 'Remove the run and start again.');
   const { checkpoint } = await run.clip();
+  const plan = tunePlan(checkpoint.config, run.config);
   const tower = visionParameters(checkpoint.config).map(({ name }) => name);
   const file = await openSafetensors(run.path('checkpoints', last));
   try {
-    const trained = file.names.filter(name => name.startsWith(`${role}.`)).map(name => name.slice(role.length + 1));
-    if (trained.every(name => tower.includes(name))) {
-      const weights = await checkpoint.readWeights(tower.filter(name => !trained.includes(name)));
-      for (const name of trained) weights[name] = await file.readFloat32(`${role}.${name}`);
-      return weights;
-    }
+    const states: Record<string, Float32Array> = {};
+    for (const { name } of plan.trained) states[`${role}.${name}`] = await file.readFloat32(`${role}.${name}`);
+    return roleWeights(await checkpoint.readWeights(tower), plan, states, role);
   } finally {
     await file.close();
   }
-  return role === 'teacher' ? (await loadCheckpoint(run.path('model'))).readWeights(tower) : undefined;
 }
