@@ -102,10 +102,12 @@ function remaining({ from = 0, since }: Running, now: number, done: number, tota
   return ((total - done) * elapsed) / (done - from);
 }
 
-/** `loss 0.512`, for whatever is a number or a short text. */
+/** `loss 0.512`, for whatever is a number or a short text that is not empty. */
 function figures(values: Readonly<Record<string, unknown>>): string[] {
   return Object.entries(values)
-    .filter(([, value]) => typeof value === 'number' || (typeof value === 'string' && value.length <= 24))
+    .filter(
+      ([, value]) => typeof value === 'number' || (typeof value === 'string' && value.length > 0 && value.length <= 24),
+    )
     .map(([name, value]) => `${words(name)} ${figure(value)}`);
 }
 
