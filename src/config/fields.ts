@@ -125,13 +125,13 @@ export const configSchema = z.strictObject({
     .describe('Let several clusters take one name, with --method auto')
     .meta(of('discover')),
   unknownBelow: share()
-    .default(0)
+    .default(0.1)
     .describe(
-      "Least share of a group's votes that its name must have, with --method auto; without it the group is unknown",
+      "Least share of a group's votes that its name must have, with --method auto; otherwise the group is unknown",
     )
     .meta(of('discover')),
   neighbours: count(0, 1000)
-    .default(5)
+    .default(10)
     .describe('Images like it that an image is smoothed with, with --method auto; 0 for none')
     .meta(of('discover')),
   smoothing: z.number().min(0).max(1000).default(7).describe('Weight of these neighbours').meta(of('discover')),
