@@ -1,4 +1,6 @@
 /** The library: what the command line does, a few lines of this do. */
+export { type BenchOptions, bench } from './benchmark/bench.ts';
+export type { BenchResults } from './benchmark/results.ts';
 export { type Clip, loadClip } from './clip/clip.ts';
 export { prototypes, TEMPLATES } from './clip/prototypes.ts';
 export { PRESETS, type PresetName } from './config/presets.ts';
