@@ -104,11 +104,15 @@ export function checkTraining(data: TrainData, settings: MethodSettings): void {
   if (wrong) throw new S3aError('VALUE', `training: ${wrong[0]} is ${wrong[1]}`, 'Give a number from 0.');
 }
 
+// 2: the moments of AdamW are sums and no averages, so a state of before would go on wrongly.
+const STATE_FORMAT = 2;
+
 /** Hash of everything that the result depends on, threads and device excepted. */
 export function trainingKey(data: TrainData, settings: MethodSettings, options: TrainSettings, plan: TunePlan): string {
   const { config, preprocess, weights, logitScale, files, prototypes, structural, clusters } = data;
   const { clip, microBatch, starved } = options;
   return hashJson({
+    state: STATE_FORMAT,
     settings,
     options: { clip: clip ?? null, microBatch: microBatch ?? null, starved: starved ?? null },
     ...(changesAll(plan) ? {} : { plan }),
