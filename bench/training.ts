@@ -1,5 +1,6 @@
 /** `npm run bench -- training`: what the ways of tuning cost and give, on draws of the demo and on a CLIP of full size. */
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { appendFile, cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -10,6 +11,7 @@ import { visionParameters } from '../src/clip/towers/vision.ts';
 import { settingsOf } from '../src/config/resolve.ts';
 import { compile, sizeOf, type TensorData } from '../src/engine/index.ts';
 import { discover, evaluateRun, type FitOptions, train } from '../src/index.ts';
+import { readJsonl } from '../src/io/jsonl.ts';
 import { writeTable } from '../src/io/table.ts';
 import { random } from '../src/random.ts';
 import { stepProgram, trainedShapes } from '../src/train/step.ts';
@@ -59,6 +61,7 @@ export async function benchTraining(args: string[]): Promise<void> {
       steps: { type: 'string', default: '3' },
       batch: { type: 'string', default: '8' },
       threads: { type: 'string' },
+      work: { type: 'string' },
       json: { type: 'boolean', default: false },
     },
   });
@@ -67,7 +70,12 @@ export async function benchTraining(args: string[]): Promise<void> {
     Object.entries(ways).filter(([name]) => values.only.split(',').some(part => name.includes(part)));
   if (values.part.includes('demo')) {
     const seeds = Array.from({ length: Number(values.seeds) }, (_, i) => Number(values.seed) + i);
-    show('demo', await demoRows(wanted(DEMO), seeds, threads), values.json);
+    const work = values.work ?? (await mkdtemp(join(tmpdir(), 's3a-bench-training-')));
+    try {
+      show('demo', await demoRows(wanted(DEMO), seeds, work, threads), values.json);
+    } finally {
+      if (values.work === undefined) await rm(work, { recursive: true, force: true });
+    }
   }
   if (values.part.includes('speed')) {
     const rows = await speedRows(wanted(LARGE), Number(values.batch), Number(values.steps), threads);
@@ -77,45 +85,59 @@ export async function benchTraining(args: string[]): Promise<void> {
 
 type Row = Record<string, string | number>;
 
-/** Accuracy of student and teacher and the time of the stage, means over draws; discovery is done once a draw. */
-async function demoRows(ways: [string, Settings][], seeds: readonly number[], threads?: number): Promise<Row[]> {
-  const base = await mkdtemp(join(tmpdir(), 's3a-bench-training-'));
+/**
+ * Accuracy of student and teacher and the time of the stage, means over draws; discovery is done once a draw.
+ * @param work folder of images, runs and rows; what is there already is not done again
+ */
+async function demoRows(
+  ways: [string, Settings][],
+  seeds: readonly number[],
+  work: string,
+  threads?: number,
+): Promise<Row[]> {
+  const path = join(work, 'rows.jsonl');
+  const known = existsSync(path) ? ((await readJsonl(path)) as (Row & { seed: number; figures: number[] })[]) : [];
   const measured = new Map<string, number[][]>();
-  try {
-    for (const seed of seeds) {
-      const [images, found] = [join(base, `images-${seed}`), join(base, `found-${seed}`)];
-      await mkdir(images);
-      const drawn = await drawDemoImages({ seed, classes: 30, perClass: 40, outDir: images });
-      const truth = join(base, `truth-${seed}.csv`);
-      await writeTable(truth, [
-        { name: 'file_name', type: 'text', values: Object.keys(drawn.truth) },
-        { name: 'label', type: 'text', values: Object.values(drawn.truth) },
-      ]);
-      await discover({ ...settingsOf('quick'), model: 'demo', vocab: 'demo', seed, threads, images, out: found });
-      for (const [name, settings] of ways) {
-        const run = join(base, 'run');
+  for (const seed of seeds) {
+    const [found, truth] = [join(work, `found-${seed}`), join(work, `truth-${seed}.csv`)];
+    if (!existsSync(join(found, 'labels.csv'))) await findNames(seed, work, found, truth, threads);
+    for (const [way, settings] of ways) {
+      let figures = known.find(row => row.way === way && row.seed === seed)?.figures;
+      if (!figures) {
+        const run = join(work, `run-${way.replace(/\W+/g, '-')}`);
+        await rm(run, { recursive: true, force: true });
         await cp(found, run, { recursive: true });
-        const began = performance.now();
-        const used = process.cpuUsage();
-        await train(run, settings);
+        const [began, used] = [performance.now(), process.cpuUsage()];
+        await train(run, { ...settings, threads });
         const { user, system } = process.cpuUsage(used);
+        const seconds = [(performance.now() - began) / 1000, (user + system) / 1e6];
         const { stages } = await evaluateRun(run, truth);
-        const top1 = (stage: string): number => 100 * stages[stage].accuracy[1];
-        const figures = [top1('structural'), top1('student'), top1('teacher')];
-        const row = [...figures, (performance.now() - began) / 1000, (user + system) / 1e6];
-        measured.set(name, [...(measured.get(name) ?? []), row]);
-        process.stderr.write(`seed ${seed}, ${name}: ${row.map(value => value.toFixed(1)).join(' ')}\n`);
+        figures = [...['structural', 'student', 'teacher'].map(stage => 100 * stages[stage].accuracy[1]), ...seconds];
+        await appendFile(path, `${JSON.stringify({ way, seed, figures })}\n`);
         await rm(run, { recursive: true });
       }
+      measured.set(way, [...(measured.get(way) ?? []), figures]);
+      process.stderr.write(`seed ${seed}, ${way}: ${figures.map(value => value.toFixed(1)).join(' ')}\n`);
     }
-  } finally {
-    await rm(base, { recursive: true, force: true });
   }
   const columns = ['structural', 'student', 'teacher', 'seconds', 'processor seconds'];
   return [...measured].map(([way, rows]) => {
     const means = columns.map((column, i) => [column, rows.reduce((sum, row) => sum + row[i], 0) / rows.length]);
     return { way, ...Object.fromEntries(means) };
   });
+}
+
+/** Draws images with their truth kept aside, and names and labels them. */
+async function findNames(seed: number, work: string, found: string, truth: string, threads?: number): Promise<void> {
+  const images = join(work, `images-${seed}`);
+  for (const folder of [images, found]) await rm(folder, { recursive: true, force: true });
+  await mkdir(images, { recursive: true });
+  const drawn = await drawDemoImages({ seed, classes: 30, perClass: 40, outDir: images });
+  await writeTable(truth, [
+    { name: 'file_name', type: 'text', values: Object.keys(drawn.truth) },
+    { name: 'label', type: 'text', values: Object.values(drawn.truth) },
+  ]);
+  await discover({ ...settingsOf('quick'), model: 'demo', vocab: 'demo', seed, threads, images, out: found });
 }
 
 /** Images a second of the step alone (both towers, losses, updates) on random weights, and what is held between steps. */
@@ -156,7 +178,10 @@ async function pace(
   runs: number,
   threads?: number,
 ): Promise<number> {
-  const session = await compile(graph, { threads });
+  const session = await compile(graph, {
+    threads,
+    frozen: [...graph.inputs.keys()].some(name => name.startsWith('frozen.')),
+  });
   try {
     await session.setState(Object.fromEntries(Object.entries(states).filter(([name]) => graph.inputs.has(name))));
     const draw = random(0, 'bench training');

@@ -159,7 +159,7 @@ async function compute(options: ActivationOptions, row: number, path: string): P
   const batch = Math.min(BATCH, files.length);
   const graph = frozenPart(config, plan, batch);
   const size = sizeOf(graph.inputs.get('pixels')!.shape);
-  const session = await compile(graph, { device, threads });
+  const session = await compile(graph, { device, threads, frozen: true });
   const loader = createLoader({ root, files, workers, cacheBytes, ...preprocess });
   const failed = new Map<number, Failure>();
   const one = new Float32Array(row);

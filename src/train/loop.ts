@@ -115,7 +115,8 @@ export async function train(
       ...{ config, batch: plan.micro, names, logitScale, weightDecay, layerDecay },
       ...{ clip: options.clip, accumulate: runs, plan: tuning },
     });
-    const session = await compile(graph, { device, threads });
+    // What is frozen is laid out for products once, and held only there.
+    const session = await compile(graph, { device, threads, frozen: tuning.frozen.length > 0 });
     opened.push(session);
     const start = { ...startWeights(data.weights, tuning, s.seed), ...saved?.weights, head: prototypes };
     await session.setState(Object.fromEntries(Object.entries(start).filter(([name]) => graph.inputs.has(name))));
