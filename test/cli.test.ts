@@ -100,7 +100,7 @@ describe('errors are one clear line and a code', () => {
       'a value out of range',
       ['fit', 'photos', '--k', '0'],
       2,
-      'It must be a whole number from 1 to 1000000 or estimate.',
+      'It must be a whole number from 1 to 1000000 or estimate or auto.',
     ],
     ['a verb that is none', ['fti'], 2, "unknown command 'fti'\n(Did you mean fit?)"],
     ['no images given', ['fit'], 2, "missing required argument 'images'"],
@@ -225,7 +225,7 @@ describe('a run', () => {
         'confidence',
         'cluster',
         'zero_shot',
-        'vote_3',
+        'smoothed',
         'structural',
         'student',
         'teacher',
@@ -242,7 +242,7 @@ describe('a run', () => {
   });
 
   test('does a step again when its settings change', async () => {
-    const { code, out } = await s3a(['vote', 'runs/photos', '--rounds', '2', '--json']);
+    const { code, out } = await s3a(['vote', 'runs/photos', '--vote-top', '3', '--json']);
     const { stages } = JSON.parse(out) as RunSummary;
     expect([code, stages.cluster.skipped, stages.vote.skipped]).toEqual([0, true, false]);
   });
@@ -252,8 +252,14 @@ describe('a run', () => {
     expect(code).toBe(0);
     const predictions = JSON.parse(out) as { file_name: string; label: string | null; error: string | null }[];
     expect(predictions).toHaveLength(images + 1);
-    const labels = new Map((await readTable(at('runs/photos/labels.csv'))).map(row => [row.file_name, row.label]));
-    for (const { file_name, label } of predictions) expect(label).toBe(labels.get(file_name) ?? null);
+    const rows = await readTable(at('runs/photos/labels.csv'));
+    const teacher = new Map(rows.map(row => [row.file_name, row.teacher]));
+    const found = new Set(rows.map(row => row.label));
+    // It chooses from the names that were found, and the teacher from all.
+    for (const { file_name, label, error } of predictions) {
+      if (error === null) expect(found).toContain(label);
+      if (found.has(teacher.get(file_name) ?? null)) expect(label).toBe(teacher.get(file_name));
+    }
     expect(predictions.find(({ error }) => error !== null)?.file_name).toBe('broken.jpg');
 
     const csv = await s3a(['predict', 'runs/photos', 'photos', '--format', 'csv', '--top', '2', '--out', 'p.csv']);
