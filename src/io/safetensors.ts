@@ -199,9 +199,12 @@ function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every(n => Number.isSafeInteger(n) && n >= 0);
 }
 
-/** A tensor to write; F16 takes float32 values (rounded to nearest even) or ready bits. */
+/**
+ * A tensor to write; F16 takes float32 values (rounded to nearest even) or ready bits. Data of F32 may be a function, which
+ * is called when the tensor's turn comes, so that not all need to be there at once.
+ */
 export type TensorToWrite = { shape: readonly number[] } & (
-  | { dtype: 'F32'; data: Float32Array }
+  | { dtype: 'F32'; data: Float32Array | (() => Promise<Float32Array>) }
   | { dtype: 'F16'; data: Float32Array | Uint16Array }
   | { dtype: 'I64'; data: BigInt64Array }
   | { dtype: 'I32'; data: Int32Array }
@@ -232,12 +235,8 @@ export async function writeSafetensors(
   let at = 0;
   for (const [name, { dtype, shape, data }] of sorted) {
     const size = shape.reduce((product, n) => product * n, 1);
-    if (size !== data.length || name === '__metadata__') {
-      throw new S3aError(
-        'SAFETENSORS',
-        `cannot write tensor ${name} of shape [${shape}] from ${data.length} elements to ${path}`,
-      );
-    }
+    if (typeof data !== 'function') requireSize(path, name, shape, data.length);
+    if (name === '__metadata__') throw new S3aError('SAFETENSORS', `cannot write a tensor ${name} to ${path}`);
     const end = at + size * ARRAYS[dtype].BYTES_PER_ELEMENT;
     members.push(`${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [at, end] })}`);
     at = end;
@@ -248,10 +247,20 @@ export async function writeSafetensors(
   text.copy(header, 8);
   await writeAtomic(path, async write => {
     await write(header);
-    for (const [, { dtype, data }] of sorted) {
-      await write(dtype === 'F16' && data instanceof Float32Array ? float32ToFloat16(data) : data);
+    for (const [name, { dtype, shape, data }] of sorted) {
+      const values = typeof data === 'function' ? await data() : data;
+      requireSize(path, name, shape, values.length);
+      await write(dtype === 'F16' && values instanceof Float32Array ? float32ToFloat16(values) : values);
     }
   });
+}
+
+function requireSize(path: string, name: string, shape: readonly number[], length: number): void {
+  if (shape.reduce((product, n) => product * n, 1) === length) return;
+  throw new S3aError(
+    'SAFETENSORS',
+    `cannot write tensor ${name} of shape [${shape}] from ${length} elements to ${path}`,
+  );
 }
 
 function isMap(tensors: TensorsToWrite): tensors is ReadonlyMap<string, TensorToWrite> {

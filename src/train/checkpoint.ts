@@ -31,6 +31,11 @@ export interface TrainingState extends z.output<typeof factsSchema> {
   weights: Record<string, Float32Array>;
 }
 
+/** A training to save: its weights are there, or are fetched one at a time while they are written. */
+export interface TrainingToSave extends Omit<TrainingState, 'weights'> {
+  weights: TrainingState['weights'] | ((name: string) => Promise<Float32Array>);
+}
+
 const baseOf = (step: number): string => `step-${String(step).padStart(8, '0')}`;
 const STRUCTURAL = 'structural';
 
@@ -41,14 +46,16 @@ const STRUCTURAL = 'structural';
  */
 export async function saveTraining(
   folder: string,
-  { structural, weights, ...facts }: TrainingState,
+  { structural, weights, ...facts }: TrainingToSave,
   shapes: Readonly<Record<string, Shape>>,
 ): Promise<void> {
   const base = baseOf(facts.step);
   const tensors: Record<string, TensorToWrite> = {
     [STRUCTURAL]: { dtype: 'I32', shape: [structural.length], data: structural },
   };
-  for (const [name, shape] of Object.entries(shapes)) tensors[name] = { dtype: 'F32', shape, data: weights[name] };
+  for (const [name, shape] of Object.entries(shapes)) {
+    tensors[name] = { dtype: 'F32', shape, data: typeof weights === 'function' ? () => weights(name) : weights[name] };
+  }
   const path = join(folder, `${base}.safetensors`);
   await writeSafetensors(path, tensors);
   const file: z.output<typeof fileSchema> = { format: 1, ...facts, sha256: await hashFile(path) };

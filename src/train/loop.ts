@@ -6,7 +6,7 @@ import { S3aError } from '../errors.ts';
 import type { Failure } from '../images/batch.ts';
 import { random } from '../random.ts';
 import { type Activations, createActivations } from './activations.ts';
-import { loadTraining, saveTraining, type TrainingState } from './checkpoint.ts';
+import { loadTraining, saveTraining, type TrainingState, type TrainingToSave } from './checkpoint.ts';
 import { feedsOf, meanOf, type StepReport } from './feeds.ts';
 import { openMetrics, type StepMetrics } from './metrics.ts';
 import { cosineRate, emaDecay, planSteps } from './schedule.ts';
@@ -84,7 +84,10 @@ export async function train(
   const at = saved ?? { key, step: 0, epoch: 0, stepInEpoch: 0, metricsBytes: 0, structural: data.structural };
   let { step, structural } = at;
   let savedStep = saved ? step : -1;
-  const resultOf = (state: TrainingState, unreadable: Failure[]): TrainResult => ({
+  const resultOf = (
+    state: Pick<TrainingState, 'step' | 'structural' | 'weights'>,
+    unreadable: Failure[],
+  ): TrainResult => ({
     student: roleWeights(data.weights, tuning, state.weights, 'student'),
     teacher: roleWeights(data.weights, tuning, state.weights, 'teacher'),
     structural: state.structural,
@@ -122,12 +125,14 @@ export async function train(
     await session.setState(Object.fromEntries(Object.entries(start).filter(([name]) => graph.inputs.has(name))));
     let renewal: Renewal | undefined;
 
-    const stateOf = async (epoch: number, stepInEpoch: number): Promise<TrainingState> => {
-      const weights = (await session.getState(Object.keys(shapes))) as Record<string, Float32Array>;
-      return { key, step, epoch, stepInEpoch, metricsBytes: metrics.bytes(), structural, weights };
-    };
+    // One at a time: all weights with their moments, copied out of the session at once, would double the memory of a step.
+    const weights = async (name: string): Promise<Float32Array> =>
+      (await session.getState([name]))[name] as Float32Array;
+    const stateOf = (epoch: number, stepInEpoch: number): TrainingToSave => ({
+      ...{ key, step, epoch, stepInEpoch, metricsBytes: metrics.bytes(), structural, weights },
+    });
     const abort = async (epoch: number, stepInEpoch: number): Promise<never> => {
-      if (step !== savedStep) await saveTraining(checkpoints, await stateOf(epoch, stepInEpoch), shapes);
+      if (step !== savedStep) await saveTraining(checkpoints, stateOf(epoch, stepInEpoch), shapes);
       throw stopped(step);
     };
 
@@ -135,7 +140,6 @@ export async function train(
     const peak = (s.learningRate * plan.batch) / 256;
     const floor = (s.minLearningRate * plan.batch) / 256;
     const [began, begunAt] = [performance.now(), step];
-    let last: TrainingState | undefined;
     for (let epoch = at.epoch; epoch < s.epochs; epoch++) {
       let stepInEpoch = epoch === at.epoch ? at.stepInEpoch : 0;
 
@@ -206,13 +210,14 @@ export async function train(
       }
 
       // The end of an epoch is kept; the last one is the result.
-      last = await stateOf(epoch + 1, 0);
-      await saveTraining(checkpoints, last, shapes);
+      await saveTraining(checkpoints, stateOf(epoch + 1, 0), shapes);
       savedStep = step;
       if (signal?.aborted && epoch + 1 < s.epochs) await abort(epoch + 1, 0);
     }
     finished = true;
-    return resultOf(last!, [...failed.values()]);
+    const ended: Record<string, Float32Array> = {};
+    for (const name of Object.keys(shapes)) if (!name.startsWith('adamw.')) ended[name] = await weights(name);
+    return resultOf({ step, structural, weights: ended }, [...failed.values()]);
   } finally {
     metrics.close();
     for (const resource of opened.reverse()) await resource.dispose();
