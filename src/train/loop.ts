@@ -84,10 +84,7 @@ export async function train(
   const at = saved ?? { key, step: 0, epoch: 0, stepInEpoch: 0, metricsBytes: 0, structural: data.structural };
   let { step, structural } = at;
   let savedStep = saved ? step : -1;
-  const resultOf = (
-    state: Pick<TrainingState, 'step' | 'structural' | 'weights'>,
-    unreadable: Failure[],
-  ): TrainResult => ({
+  const resultOf = (state: TrainingState, unreadable: Failure[]): TrainResult => ({
     student: roleWeights(data.weights, tuning, state.weights, 'student'),
     teacher: roleWeights(data.weights, tuning, state.weights, 'teacher'),
     structural: state.structural,
@@ -98,7 +95,7 @@ export async function train(
 
   const metrics = openMetrics(join(folder, 'metrics.jsonl'), at.metricsBytes);
   const opened: { dispose(): Promise<void> }[] = [];
-  let finished = false;
+  const failed = new Map<number, Failure>();
   try {
     let activations: Activations | undefined;
     if (tuning.cachedViews > 0) {
@@ -136,7 +133,6 @@ export async function train(
       throw stopped(step);
     };
 
-    const failed = new Map<number, Failure>();
     const peak = (s.learningRate * plan.batch) / 256;
     const floor = (s.minLearningRate * plan.batch) / 256;
     const [began, begunAt] = [performance.now(), step];
@@ -214,15 +210,14 @@ export async function train(
       savedStep = step;
       if (signal?.aborted && epoch + 1 < s.epochs) await abort(epoch + 1, 0);
     }
-    finished = true;
-    const ended: Record<string, Float32Array> = {};
-    for (const name of Object.keys(shapes)) if (!name.startsWith('adamw.')) ended[name] = await weights(name);
-    return resultOf({ step, structural, weights: ended }, [...failed.values()]);
   } finally {
     metrics.close();
     for (const resource of opened.reverse()) await resource.dispose();
-    if (finished) await rm(join(folder, 'activations'), { recursive: true, force: true });
   }
+  // The result comes from the last checkpoint: read only now that the session's memory is free.
+  const { state: ended } = await loadTraining(checkpoints, shapes);
+  await rm(join(folder, 'activations'), { recursive: true, force: true });
+  return resultOf(ended!, [...failed.values()]);
 }
 
 function stopped(step: number): S3aError {
