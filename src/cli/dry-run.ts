@@ -1,6 +1,7 @@
-/** `--dry-run`: what the language model would be asked, with nothing sent and nothing written. */
+/** `--dry-run`: what the language model would be asked and what a training takes, with nothing sent and nothing written. */
 import type { Command } from 'commander';
 import { describeEstimate, type PromptEstimate } from '../run/prompt-estimate.ts';
+import { describeTraining, type TrainEstimate } from '../run/train-estimate.ts';
 import type { CommonOptions, Context } from './context.ts';
 
 export interface DryRunOption {
@@ -12,7 +13,20 @@ export function addDryRun(command: Command): Command {
   return command.option('--dry-run', 'Only estimate the requests to the language model; send and write nothing');
 }
 
-/** Prints an estimate: JSON or a line. */
-export function showEstimate({ terminal }: Context, { json = false }: CommonOptions, estimate: PromptEstimate): void {
-  terminal.out(json ? `${JSON.stringify(estimate)}\n` : `${describeEstimate(estimate)}\n`);
+/**
+ * Prints estimates: JSON, or a line each.
+ * @param training or why there is no estimate of it
+ */
+export function showEstimate(
+  { terminal }: Context,
+  { json = false }: CommonOptions,
+  estimate: PromptEstimate,
+  training?: TrainEstimate | string,
+): void {
+  const lines = [describeEstimate(estimate), ...(training === undefined ? [] : [trainingLine(training)])];
+  terminal.out(json ? `${JSON.stringify({ ...estimate, training })}\n` : `${lines.join('\n')}\n`);
+}
+
+function trainingLine(training: TrainEstimate | string): string {
+  return typeof training === 'string' ? `No estimate of the training: ${training}` : describeTraining(training);
 }

@@ -2,8 +2,10 @@
 import { basename, extname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { resolveConfig, resolveOverrides } from '../../config/resolve.ts';
+import { messageOf } from '../../errors.ts';
 import { discover, fit } from '../../run/fit.ts';
 import { estimateBound } from '../../run/prompt-estimate.ts';
+import { estimateTraining } from '../../run/train-estimate.ts';
 import { addCommon, type CommonOptions, type Context, perform, quoted } from '../context.ts';
 import { addDryRun, type DryRunOption, showEstimate } from '../dry-run.ts';
 import { addSettings, settingSources } from '../flags.ts';
@@ -49,7 +51,11 @@ export function fitCommand(verb: keyof typeof VERBS, context: Context): Command 
   return command.action(async (images: string[], options: Options) => {
     const { out = defaultOut(images[0] ?? 'features'), resume = false } = options;
     const sources = settingSources(command);
-    if (options.dryRun) return showEstimate(context, options, await estimateBound(await resolveConfig(sources)));
+    if (options.dryRun) {
+      const config = await resolveConfig(sources);
+      const training = verb === 'fit' ? await estimateTraining(images, config).catch(messageOf) : undefined;
+      return showEstimate(context, options, await estimateBound(config), training);
+    }
     const settings = await resolveOverrides(sources);
     const goOn = ['s3a', verb, ...images.map(quoted), '--out', quoted(out), '--resume'].join(' ');
     await perform(context, options, goOn, hooks => run({ ...settings, images, out, resume }, hooks), showSummary);

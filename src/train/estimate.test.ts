@@ -1,0 +1,28 @@
+/** Memory from sizes, against sums by hand. */
+import { expect, it } from 'vitest';
+import { add, input, matMul, mul, program, reshape, state, sum } from '../engine/index.ts';
+import { programMemory } from './estimate.ts';
+
+it('counts states, second copies of those that wait for readers, inputs, and what lives at once', () => {
+  const x = input('x', 'float32', [10, 10]);
+  const average = state('average', [50]);
+  const weight = state('weight', [10, 10]);
+  const a = matMul(x, weight); // 400 bytes
+  const b = mul(a, a); // 400 more while a is still there
+  const c = reshape(b, [100]); // a view of b
+  const d = mul(c, 2); // 400, with b: a is gone
+  const e = sum(d); // 4, while d is still there
+  const { resident, live } = programMemory(
+    program({ average: add(average, 1), weight: matMul(weight, weight), loss: e }),
+  );
+  // 200 for the average, which is overwritten where it lies; twice 400 for the weight, which is read by two products.
+  expect(resident).toBe(200 + 2 * 400);
+  expect(live).toBe(400 + 800);
+});
+
+it('needs no memory for a second pass over what is gone', () => {
+  const x = input('x', 'float32', [100]);
+  let y = x;
+  for (let i = 0; i < 20; i++) y = mul(y, 2);
+  expect(programMemory(program({ y }))).toEqual({ resident: 0, live: 400 + 800 });
+});
