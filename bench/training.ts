@@ -83,6 +83,9 @@ export async function benchTraining(args: string[]): Promise<void> {
   }
 }
 
+/** Labels before the training, what both networks say, and the images named anew by the teacher's features. */
+const STAGES = ['structural', 'student', 'teacher', 'renewed'];
+
 type Row = Record<string, string | number>;
 
 /**
@@ -112,7 +115,7 @@ async function demoRows(
         const { user, system } = process.cpuUsage(used);
         const seconds = [(performance.now() - began) / 1000, (user + system) / 1e6];
         const { stages } = await evaluateRun(run, truth);
-        figures = [...['structural', 'student', 'teacher'].map(stage => 100 * stages[stage].accuracy[1]), ...seconds];
+        figures = [...STAGES.map(stage => 100 * stages[stage].accuracy[1]), ...seconds];
         await appendFile(path, `${JSON.stringify({ way, seed, figures })}\n`);
         await rm(run, { recursive: true });
       }
@@ -120,7 +123,7 @@ async function demoRows(
       process.stderr.write(`seed ${seed}, ${way}: ${figures.map(value => value.toFixed(1)).join(' ')}\n`);
     }
   }
-  const columns = ['structural', 'student', 'teacher', 'seconds', 'processor seconds'];
+  const columns = [...STAGES, 'seconds', 'processor seconds'];
   return [...measured].map(([way, rows]) => {
     const means = columns.map((column, i) => [column, rows.reduce((sum, row) => sum + row[i], 0) / rows.length]);
     return { way, ...Object.fromEntries(means) };
