@@ -8,6 +8,7 @@ import { isBrought } from './brought.ts';
 import type { Embedded } from './embed.ts';
 import { logitScaleOf, relabelOf } from './method.ts';
 import { writeModelCard } from './model-card.ts';
+import { neighboursOf } from './neighbours.ts';
 import { drawOverview } from './overview.ts';
 import type { Named } from './prototypes.ts';
 import { synsetsOf } from './senses.ts';
@@ -16,6 +17,9 @@ import { UNKNOWN_LABEL } from './tables.ts';
 import type { Trained } from './train.ts';
 import { type Trust, trustOf } from './trust.ts';
 import type { Voted } from './vote.ts';
+
+// Those whose agreement confidences look at: as many as smoothing has by default, and as they were calibrated with.
+const NEIGHBOURS = 10;
 
 /** Labels of the steps of discovery, vocabulary indices [N]. */
 export interface Discovered {
@@ -63,7 +67,8 @@ export async function label(
     const given = renewed ?? trained?.teacher.labels ?? structural;
     const trust = await trustOf(seen, prototypes, given, {
       // A model that was tuned on its own labels is sure of them; the one before says how probable they are.
-      ...{ width, scale, clusters, threads, device, witness: features },
+      ...{ width, scale, threads, device, witness: features },
+      graph: await neighboursOf(run, { features, width }, clusters, NEIGHBOURS),
       onProgress: (done, total) => run.progress('label', done, total),
     });
     const final = given.map((index, i) => (trust.confidence[i] < minConfidence ? -1 : index));

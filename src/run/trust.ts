@@ -1,6 +1,6 @@
 /** How sure labels are: a probability that is right as often as it says, the names that come next, and the margin to them. */
 import { confidences } from '../discover/confidence.ts';
-import { neighbourGraph } from '../discover/neighbours.ts';
+import type { NeighbourGraph } from '../discover/neighbours.ts';
 import { labelShares, nameProbabilities, sharesOf } from '../discover/probability.ts';
 import { type ComputeOptions, type Rows, rowsOf } from '../discover/row-pass.ts';
 
@@ -11,8 +11,8 @@ export interface TrustOptions extends ComputeOptions {
   scale: number;
   /** [N, width] features that the probabilities of the labels are taken from; default those of the labels. */
   witness?: Float32Array | Rows;
-  /** [N] clusters, which keep the search for neighbours short where there are many images. */
-  clusters: Int32Array;
+  /** Neighbours of the images by the features of the witness. */
+  graph: NeighbourGraph;
   onProgress?: (done: number, total: number) => void;
 }
 
@@ -31,8 +31,6 @@ export interface Trust {
 }
 
 const TOP = 5;
-// Neighbours whose agreement is looked at; as many as smoothing has by default.
-const NEIGHBOURS = 10;
 // Images whose features are in memory at once.
 const CHUNK = 65_536;
 
@@ -47,7 +45,7 @@ export async function trustOf(
   features: Float32Array | Rows,
   prototypes: Float32Array,
   labels: Int32Array,
-  { width, scale, clusters, witness = features, onProgress, ...compute }: TrustOptions,
+  { width, scale, graph, witness = features, onProgress, ...compute }: TrustOptions,
 ): Promise<Trust> {
   const rows = rowsOf(features, width, 'image features');
   const before = rowsOf(witness, width, 'image features');
@@ -80,11 +78,5 @@ export async function trustOf(
     const other = names[i * top] === labels[i] ? i * top + 1 : i * top;
     margin[i] = labels[i] < 0 ? 0 : now[i] - (other < (i + 1) * top ? probabilities[other] : 0);
   }
-  const graph = await neighbourGraph(before, {
-    ...compute,
-    width,
-    clusters,
-    count: NEIGHBOURS,
-  });
   return { confidence: confidences(labels, shares, graph), margin, top, names, probabilities };
 }

@@ -16,6 +16,7 @@ import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
 import type { Embedded } from './embed.ts';
 import { autoParts, logitScaleOf } from './method.ts';
+import { neighboursOf } from './neighbours.ts';
 import type { Named } from './prototypes.ts';
 import type { Run } from './store.ts';
 import { readColumns, writeColumns } from './tables.ts';
@@ -83,16 +84,13 @@ async function byParts(
   const scale = await logitScaleOf(run);
   const inputs = { cluster: run.keyOf('cluster'), prototypes: run.keyOf('prototypes'), parts, scale };
   await run.stage('vote', inputs, ['votes.parquet', 'votes.json'], async () => {
-    const { zeroShot, named, labels, counted } = await autoNames(
-      await features.read(0, features.count),
-      prototypes,
-      clusters,
-      {
-        ...parts,
-        ...{ width, scale, threads, device },
-        onProgress: (done, total) => run.progress('vote', done, total),
-      },
-    );
+    const smoothed = parts.neighbours > 0 && parts.smoothing > 0;
+    const { zeroShot, named, labels, counted } = await autoNames(features, prototypes, clusters, {
+      ...parts,
+      ...(smoothed && { graph: await neighboursOf(run, { features, width }, clusters, parts.neighbours) }),
+      ...{ width, scale, threads, device },
+      onProgress: (done, total) => run.progress('vote', done, total),
+    });
     const kept = counted.votes.map(({ names, scores }) => ({
       names: [...names.subarray(0, KEPT_NAMES)],
       scores: [...scores.subarray(0, KEPT_NAMES)],
