@@ -86,7 +86,7 @@ describe('a benchmark', () => {
     expect(lines).toEqual([
       ...['bound', 'clip', 'kmeans-vote', 'scd', 'must student', 'must teacher', 's3a-discovery discovery'],
       ...['s3a discovery', 's3a student', 's3a teacher', 'auto-discovery discovery'],
-      ...['auto discovery', 'auto student', 'auto teacher'],
+      ...['auto discovery', 'auto student', 'auto teacher', 'auto renewed'],
     ]);
     for (const { train, test, seeds, interval } of whole.table.filter(({ step }) => !step)) {
       expect(seeds).toEqual([0]);
@@ -106,7 +106,7 @@ describe('a benchmark', () => {
     // The same step by another way: discovery alone is a part of the whole method.
     const s3a = whole.table.filter(({ part }) => part === 'discovery');
     expect(s3a[0]).toMatchObject({ method: 's3a-discovery', train: s3a[1].train, test: s3a[1].test });
-    expect(notes.at(-1)).toMatch(/^\[9\/9\] auto, seed 0: teacher top-1 /);
+    expect(notes.at(-1)).toMatch(/^\[9\/9\] auto, seed 0: renewed top-1 /);
   }, 300_000);
 
   it('sees test images by the very weights that the training has ended with', async () => {

@@ -2,7 +2,8 @@
 import type { Config } from '../config/schema.ts';
 import { nearestNames } from '../discover/nearest.ts';
 import { type Rows, takeRows } from '../discover/row-pass.ts';
-import type { Predicted } from './method.ts';
+import type { Found } from '../run/fit.ts';
+import type { MethodContext, Outcome, Predicted } from './method.ts';
 
 /** Names kept for top-k. */
 const MOST_NAMES = 10;
@@ -29,6 +30,24 @@ export async function byNearest(
   const nameOf = (column: number): string => names[among === undefined ? column : among[column]];
   const ranked = files.map((_, i) => Array.from(indices.subarray(i * top, (i + 1) * top), nameOf));
   return { files, names: ranked.map(([first]) => first), ranked };
+}
+
+/**
+ * What a discovery that has no head of its own says: its labels [N] on the images it saw, and on unseen ones the nearest
+ * of the names it has found.
+ */
+export async function byDiscovery(
+  { config, filesOf, test }: MethodContext,
+  { embedded, named: { vocabulary, prototypes } }: Pick<Found, 'embedded' | 'named'>,
+  { clusters, labels, part }: { clusters: Int32Array; labels: Int32Array; part: string },
+): Promise<Outcome> {
+  const unseen = await test();
+  const table = { names: vocabulary.names, prototypes };
+  return {
+    part,
+    train: { files: filesOf(embedded), names: named(labels, vocabulary.names), clusters },
+    ...(unseen && { test: await byNearest(filesOf(unseen), unseen, table, config, distinct(labels)) }),
+  };
 }
 
 /** The distinct labels, rising; −1, which is no name, left out. */

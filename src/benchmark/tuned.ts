@@ -1,12 +1,11 @@
 /** Images of the test split as a trained network sees them. */
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { createImageEncoder } from '../clip/encoders.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
 import { S3aError } from '../errors.ts';
-import { createLoader } from '../images/loader.ts';
 import { openSafetensors } from '../io/safetensors.ts';
 import type { Embedded } from '../run/embed.ts';
+import { featuresBy } from '../run/features.ts';
 import type { Run } from '../run/store.ts';
 import type { Role } from '../train/tower.ts';
 import { tunePlan } from '../train/tune.ts';
@@ -18,35 +17,6 @@ import { roleWeights } from '../train/weights.ts';
  */
 export async function tunedFeatures(run: Run, images: Embedded, role: Role): Promise<Float32Array> {
   return featuresBy(run, images, await tunedWeights(run, role));
-}
-
-/** Features [N, D] of images by other weights of a run's image tower. */
-export async function featuresBy(
-  run: Run,
-  { root, files, width }: Pick<Embedded, 'root' | 'files' | 'width'>,
-  weights: Readonly<Record<string, Float32Array>>,
-): Promise<Float32Array> {
-  const { checkpoint } = await run.clip();
-  const { workers, embedBatch, threads, device, maxPixels } = run.config;
-  const features = new Float32Array(files.length * width);
-  const loader = createLoader({ ...checkpoint.preprocess, root, files, workers, maxPixels });
-  const encoder = await createImageEncoder(checkpoint, { batch: embedBatch, threads, device }, weights);
-  try {
-    let at = 0;
-    for await (const { indices, views, failed } of loader.batches({ batchSize: embedBatch, views: ['evaluation'] })) {
-      if (failed.length > 0) {
-        const [{ index, reason }] = failed;
-        throw new S3aError('BAD_IMAGE', `${files[index]} could be read at first but not any more: ${reason}`);
-      }
-      features.set(await encoder.embed(views.evaluation), at);
-      at += indices.length * width;
-      run.progress('embed', at / width, files.length);
-    }
-  } finally {
-    await encoder.dispose();
-    await loader.dispose();
-  }
-  return features;
 }
 
 /** The image tower of one network: what the last checkpoint has of it, and what was not trained as it was. */

@@ -83,16 +83,6 @@ export async function nameProbabilities(
   }
 }
 
-/** The probabilities of the labels alone, [N]; see `nameProbabilities`. */
-export async function labelProbabilities(
-  features: Float32Array,
-  prototypes: Float32Array,
-  labels: Int32Array,
-  options: ComputeOptions & { width: number; scale: number },
-): Promise<Float32Array> {
-  return (await nameProbabilities(features, prototypes, labels, { ...options, top: 1 })).own;
-}
-
 /**
  * What each label has of the probability of its image's best names, as votes are shared among them: 0 where it is none of
  * them. It does not fall with the size of the vocabulary, as a probability among all names does.

@@ -12,9 +12,6 @@ export interface Tracking {
   during<T>(training: Promise<T>): Promise<T>;
 }
 
-/** As train/loop.ts writes metrics.jsonl. */
-const LOG_EVERY = 10;
-
 /** Opens the trackers of a run; what goes wrong with them is a warning and never ends the training. */
 export function trackTraining(run: Run): Tracking {
   const { track, mlflowUri, images: _, ...settings } = run.config;
@@ -22,9 +19,9 @@ export function trackTraining(run: Run): Tracking {
   tracker.hparams({ run: basename(resolve(run.folder)), ...settings });
   return {
     tell(progress) {
-      if (progress.kind !== 'step') return;
-      const { kind: _, step, steps, epochs, secondsLeft: __, ...figures } = progress;
-      if (step % LOG_EVERY === 0 || step % (steps / epochs) === 0) tracker.log(step, numbersOf(figures));
+      if (progress.kind !== 'step' || !progress.logged) return;
+      const { step, steps: _, epochs: __, secondsLeft: ___, ...figures } = progress;
+      tracker.log(step, numbersOf(figures));
     },
     async during(training) {
       try {

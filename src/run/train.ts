@@ -3,13 +3,10 @@ import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { clipParameters } from '../clip/checkpoint/checkpoint.ts';
 import { saveCheckpoint } from '../clip/checkpoint/save.ts';
-import { createImageEncoder } from '../clip/encoders.ts';
 import { exportImageTower } from '../clip/export/onnx.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
 import { learningRates } from '../config/schema.ts';
 import { nearestNames } from '../discover/nearest.ts';
-import { S3aError } from '../errors.ts';
-import { createLoader } from '../images/loader.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
@@ -17,6 +14,7 @@ import { forgetTracked } from '../track/open.ts';
 import { train as selfTrain, type TrainProgress } from '../train/loop.ts';
 import { isWhole, tunePlan } from '../train/tune.ts';
 import type { Embedded } from './embed.ts';
+import { featuresBy } from './features.ts';
 import type { Discovered } from './label.ts';
 import { relabelOf } from './method.ts';
 import type { Named } from './prototypes.ts';
@@ -187,29 +185,8 @@ async function predict(
   role: string,
   weights: Readonly<Record<string, Float32Array>>,
 ): Promise<Int32Array> {
-  const { checkpoint } = await run.clip();
-  const { workers, embedBatch, threads, device, maxPixels } = run.config;
-  const features = new Float32Array(files.length * width);
-  const loader = createLoader({ ...checkpoint.preprocess, root, files, workers, maxPixels });
-  const encoder = await createImageEncoder(checkpoint, { batch: embedBatch, threads, device }, weights);
-  try {
-    let at = 0;
-    for await (const batch of loader.batches({ batchSize: embedBatch, views: ['evaluation'] })) {
-      if (batch.failed.length > 0) {
-        const { index, reason } = batch.failed[0];
-        throw new S3aError(
-          'BAD_IMAGE',
-          `${files[index]} could be read at first but not any more: ${reason}`,
-          'Put it back, or start again with --resume to leave it out.',
-        );
-      }
-      features.set(await encoder.embed(batch.views.evaluation), at);
-      at += batch.indices.length * width;
-    }
-  } finally {
-    await encoder.dispose();
-    await loader.dispose();
-  }
+  const { threads, device } = run.config;
+  const features = await featuresBy(run, { root, files, width }, weights);
   await writeNpy(run.path('embeddings', `${role}.npy`), '<f4', [files.length, width], features);
   return (await nearestNames(features, prototypes, { width, threads, device })).indices;
 }

@@ -93,6 +93,28 @@ export async function loadTraining(folder: string, shapes: Readonly<Record<strin
   throw new S3aError('CHECKPOINT', damaged[0], `Remove the folder ${folder} to train from the start.`);
 }
 
+/**
+ * The training to go on with in `folder`; undefined where none was begun.
+ * @param key what the training is of; another one is not gone on with
+ * @param warn told of each damaged checkpoint that was passed over
+ * @throws S3aError CHECKPOINT for the training of another key, and as `loadTraining`
+ */
+export async function resumeTraining(
+  folder: string,
+  shapes: Readonly<Record<string, Shape>>,
+  key: string,
+  warn: (message: string) => void,
+): Promise<TrainingState | undefined> {
+  const { state, damaged } = await loadTraining(folder, shapes);
+  for (const message of damaged) warn(`${message}; an older one is whole`);
+  if (!state || state.key === key) return state;
+  throw new S3aError(
+    'CHECKPOINT',
+    `${folder} belongs to a training with other images, settings or labels`,
+    'Train into another folder, or remove this one.',
+  );
+}
+
 async function readTraining(
   folder: string,
   base: string,

@@ -6,7 +6,7 @@ import { S3aError } from '../errors.ts';
 import type { Failure } from '../images/batch.ts';
 import { random } from '../random.ts';
 import { type Activations, createActivations } from './activations.ts';
-import { loadTraining, saveTraining, type TrainingState, type TrainingToSave } from './checkpoint.ts';
+import { loadTraining, resumeTraining, saveTraining, type TrainingState, type TrainingToSave } from './checkpoint.ts';
 import { feedsOf, meanOf, type StepReport } from './feeds.ts';
 import { openMetrics, type StepMetrics } from './metrics.ts';
 import { cosineRate, emaDecay, planSteps } from './schedule.ts';
@@ -20,7 +20,8 @@ import { roleWeights, startWeights } from './weights.ts';
 /** What the reporter hears. */
 export type TrainProgress =
   | { kind: 'note'; message: string }
-  | ({ kind: 'step'; steps: number; epochs: number; secondsLeft: number } & StepMetrics)
+  /** `logged`: metrics.jsonl has a line of it. */
+  | ({ kind: 'step'; steps: number; epochs: number; secondsLeft: number; logged: boolean } & StepMetrics)
   /** Views of which activations are kept, before the first step. */
   | { kind: 'activations'; done: number; total: number }
   | { kind: 'renew'; epoch: number; done: number; total: number };
@@ -72,15 +73,7 @@ export async function train(
   const shapes = trainedShapes(config, tuning);
   const checkpoints = join(folder, 'checkpoints');
   const key = trainingKey(data, s, options, tuning);
-  const { state: saved, damaged } = await loadTraining(checkpoints, shapes);
-  for (const message of damaged) report?.({ kind: 'note', message: `${message}; an older one is whole` });
-  if (saved && saved.key !== key) {
-    throw new S3aError(
-      'CHECKPOINT',
-      `${checkpoints} belongs to a training with other images, settings or labels`,
-      'Train into another folder, or remove this one.',
-    );
-  }
+  const saved = await resumeTraining(checkpoints, shapes, key, message => report?.({ kind: 'note', message }));
   const at = saved ?? { key, step: 0, epoch: 0, stepInEpoch: 0, metricsBytes: 0, structural: data.structural };
   let { step, structural } = at;
   let savedStep = saved ? step : -1;
@@ -197,9 +190,10 @@ export async function train(
           emaDecay: rates.emaDecay,
           imagesPerSecond: (1000 * plan.batch) / (now - stepBegan),
         };
-        if (step % logEvery === 0 || stepInEpoch === plan.stepsPerEpoch) metrics.write(line);
+        const logged = step % logEvery === 0 || stepInEpoch === plan.stepsPerEpoch;
+        if (logged) metrics.write(line);
         const secondsLeft = ((plan.totalSteps - step) * (now - began)) / (step - begunAt) / 1000;
-        report?.({ kind: 'step', steps: plan.totalSteps, epochs: s.epochs, secondsLeft, ...line });
+        report?.({ kind: 'step', steps: plan.totalSteps, epochs: s.epochs, secondsLeft, logged, ...line });
         parts = [];
         stepBegan = now;
         if (signal?.aborted && stepInEpoch < plan.stepsPerEpoch) await abort(epoch, stepInEpoch);

@@ -4,7 +4,7 @@ import { cluster } from '../../run/cluster.ts';
 import { see } from '../../run/fit.ts';
 import { vote } from '../../run/vote.ts';
 import type { Method } from '../method.ts';
-import { byNearest, distinct, named as namesOf } from '../nearest.ts';
+import { byDiscovery } from '../nearest.ts';
 
 export const kmeansVote: Method = {
   name: 'kmeans-vote',
@@ -12,23 +12,14 @@ export const kmeansVote: Method = {
   about: 'Clusters elect their names once, one to one, and images keep to their clusters.',
   reads: ['discover'],
   settings: { method: 's3a' },
-  async run({ config, run, filesOf, test }) {
-    const opened = await run('discovery');
+  async run(context) {
+    const opened = await context.run('discovery');
     const { embedded, named } = await see(opened);
     const clusters = await cluster(opened, embedded);
     const { zeroShot } = await vote(opened, embedded, named, clusters);
     const partition = partitionOf(clusters);
-    const { names } = named.vocabulary;
-    const elected = assignNames(countVotes(zeroShot, partition), names.length);
+    const elected = assignNames(countVotes(zeroShot, partition), named.vocabulary.names.length);
     const labels = partition.clusters.map(k => elected[k]);
-    const unseen = await test();
-    const table = { names, prototypes: named.prototypes };
-    return [
-      {
-        part: '',
-        train: { files: filesOf(embedded), names: namesOf(labels, names), clusters },
-        ...(unseen && { test: await byNearest(filesOf(unseen), unseen, table, config, distinct(labels)) }),
-      },
-    ];
+    return [await byDiscovery(context, { embedded, named }, { clusters, labels, part: '' })];
   },
 };

@@ -1,12 +1,12 @@
 /** MUST: CLIP trains itself on its own labels, kept fair over the names, with masked images; no clusters. */
 import { visionParameters } from '../../clip/towers/vision.ts';
 import { learningRates } from '../../config/schema.ts';
+import { featuresBy } from '../../run/features.ts';
 import { see } from '../../run/fit.ts';
 import { trainMust } from '../../train/must/loop.ts';
 import { MUST_OF_SETS, MUST_SETTINGS, type MustMethodSettings } from '../../train/must/settings.ts';
 import type { Method, MethodContext, Outcome } from '../method.ts';
 import { byNearest } from '../nearest.ts';
-import { featuresBy } from '../tuned.ts';
 
 export const must: Method = {
   name: 'must',

@@ -2,11 +2,12 @@
 import type { ConfigInput } from '../../config/schema.ts';
 import { embed } from '../../run/embed.ts';
 import { find } from '../../run/fit.ts';
+import { relabelOf } from '../../run/method.ts';
 import type { Run } from '../../run/store.ts';
 import { readColumn, writeColumns } from '../../run/tables.ts';
 import { train } from '../../run/train.ts';
 import type { Method, MethodContext, Outcome } from '../method.ts';
-import { byNearest, distinct, named as namesOf } from '../nearest.ts';
+import { byDiscovery, byNearest, distinct, named as namesOf } from '../nearest.ts';
 import { tunedFeatures } from '../tuned.ts';
 
 /** A way of going through the method. */
@@ -52,13 +53,11 @@ export const s3aDiscovery: Method = s3aWith({
 type Labels = NonNullable<S3aOptions['labels']>;
 
 /** The labels that the steps give, and the last one's names for images that were not there. */
-async function discovery({ config, run, filesOf, test }: MethodContext, labels: Labels): Promise<Outcome[]> {
-  const { embedded, named, discovered } = await find(await run('discovery'));
+async function discovery(context: MethodContext, labels: Labels): Promise<Outcome[]> {
+  const { embedded, named, discovered } = await find(await context.run('discovery'));
   const { names } = named.vocabulary;
   const { clusters, voted } = discovered;
-  const files = filesOf(embedded);
-  const unseen = await test();
-  const table = { names, prototypes: named.prototypes };
+  const files = context.filesOf(embedded);
   const chosen = labels === 'realign' ? discovered.structural : votesOf(voted, labels);
   return [
     ...Object.entries(voted.steps).map(([part, step]) => ({
@@ -66,11 +65,7 @@ async function discovery({ config, run, filesOf, test }: MethodContext, labels: 
       step: true,
       train: { files, names: namesOf(step, names) },
     })),
-    {
-      part: 'discovery',
-      train: { files, names: namesOf(chosen, names), clusters },
-      ...(unseen && { test: await byNearest(filesOf(unseen), unseen, table, config, distinct(chosen)) }),
-    },
+    await byDiscovery(context, { embedded, named }, { clusters, labels: chosen, part: 'discovery' }),
   ];
 }
 
@@ -91,6 +86,18 @@ async function training({ config, run, filesOf, test }: MethodContext, labels: L
       part,
       train: await byNearest(filesOf(embedded), { features, width }, table, config),
       ...(tuned && { test: await byNearest(filesOf(unseen), { features: tuned, width }, table, config) }),
+    });
+  }
+  // What such a run calls its images in the end.
+  const relabel = await relabelOf(own, named.prototypes, embedded.width);
+  if (relabel) {
+    const labels = await relabel(trained.teacher.features, discovered.clusters);
+    const names = namesOf(labels, named.vocabulary.names);
+    const tuned = unseen && { features: await tunedFeatures(own, unseen, 'teacher'), width: embedded.width };
+    outcomes.push({
+      part: 'renewed',
+      train: { files: filesOf(embedded), names, clusters: discovered.clusters },
+      ...(tuned && { test: await byNearest(filesOf(unseen), tuned, table, config, distinct(labels)) }),
     });
   }
   return outcomes;

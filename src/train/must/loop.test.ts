@@ -208,7 +208,7 @@ describe('what can go wrong', () => {
   it('refuses the checkpoint of another training', async () => {
     await expect(run('reference', { alignmentWeight: 0.5 })).rejects.toMatchObject({
       code: 'CHECKPOINT',
-      message: expect.stringMatching(/belongs to a training with other images or settings$/),
+      message: expect.stringMatching(/belongs to a training with other images, settings or labels$/),
     });
   });
 

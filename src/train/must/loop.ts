@@ -20,7 +20,7 @@ import { S3aError } from '../../errors.ts';
 import type { Batch, Failure } from '../../images/batch.ts';
 import { createLoader } from '../../images/loader.ts';
 import { random } from '../../random.ts';
-import { loadTraining, saveTraining, type TrainingState } from '../checkpoint.ts';
+import { resumeTraining, saveTraining, type TrainingState } from '../checkpoint.ts';
 import { openMetrics } from '../metrics.ts';
 import { cosineRate, emaDecay, planSteps } from '../schedule.ts';
 import { MOVING_FROM } from './losses.ts';
@@ -113,15 +113,7 @@ export async function trainMust(
   const shapes = mustShapes(graph);
   const checkpoints = join(folder, 'checkpoints');
   const key = mustKey(data, s, options.maskPatch);
-  const { state: saved, damaged } = await loadTraining(checkpoints, shapes);
-  for (const message of damaged) report?.({ kind: 'note', message: `${message}; an older one is whole` });
-  if (saved && saved.key !== key) {
-    throw new S3aError(
-      'CHECKPOINT',
-      `${checkpoints} belongs to a training with other images or settings`,
-      'Train into another folder, or remove this one.',
-    );
-  }
+  const saved = await resumeTraining(checkpoints, shapes, key, message => report?.({ kind: 'note', message }));
   const structural = new Int32Array(0);
   const at = saved ?? { epoch: 0, stepInEpoch: 0, step: 0, metricsBytes: 0 };
   let { step } = at;
