@@ -90,10 +90,10 @@ export function benchCommand(context: Context): Command {
 
 /** Makes `icons` known, which a checkout of the repository can draw; the published package has no artwork. */
 async function registerDrawn(protocols: readonly string[]): Promise<void> {
-  if (!protocols.some(name => /^icons\b/i.test(name) && !name.endsWith('.json'))) return;
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const module = new URL(`../../../demo/icons-protocol.${extension}`, import.meta.url);
   if (!existsSync(fileURLToPath(module))) {
+    if (!protocols.some(name => /^icons\b/i.test(name) && !name.endsWith('.json'))) return;
     throw new S3aError(
       'PROTOCOL',
       'the drawings of icons are in the repository of s3a, not in its npm package',
