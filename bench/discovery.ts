@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { assignSparse, type SparseScores } from '../src/discover/assign-sparse.ts';
-import { KMeans } from '../src/discover/kmeans.ts';
+import { KMeans } from '../src/discover/kmeans/kmeans.ts';
 import { NameSearch } from '../src/discover/nearest.ts';
 import { S3aError } from '../src/errors.ts';
 import { writeNpy } from '../src/io/npy.ts';

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { clusteringRecord, features, WIDTH } from '../../test/discover-goldens.ts';
 import { random } from '../random.ts';
 import { cluster, kMeansFrom } from './cluster.ts';
-import { KMeans } from './kmeans.ts';
+import { KMeans } from './kmeans/kmeans.ts';
 
 const [z] = features;
 const row = (i: number): number[] =>

@@ -1,9 +1,9 @@
 /** The cluster step (METHOD §2.1): k-means++ with restarts; the run of the lowest inertia is kept. */
 import { random } from '../random.ts';
-import { type Clustering, KMeans, type LloydOptions } from './kmeans.ts';
+import { type Clustering, KMeans, type LloydOptions } from './kmeans/kmeans.ts';
 import type { ComputeOptions, Rows } from './row-pass.ts';
 
-export type { Clustering } from './kmeans.ts';
+export type { Clustering } from './kmeans/kmeans.ts';
 
 export interface ClusterOptions extends ComputeOptions, Omit<LloydOptions, 'onIteration'> {
   /** Number of clusters. */

@@ -1,7 +1,7 @@
 /** The number of clusters (METHOD §4): three rounds of binary search for the peak of the silhouette. */
 import { S3aError } from '../errors.ts';
 import { random } from '../random.ts';
-import { type Clustering, KMeans } from './kmeans.ts';
+import { type Clustering, KMeans } from './kmeans/kmeans.ts';
 import { type ComputeOptions, gatherRows, type Rows, rowsOf } from './row-pass.ts';
 import { type SilhouetteMetric, Silhouettes } from './silhouette.ts';
 import { type Judged, type Verdict, verdictOf } from './silhouette-verdict.ts';

@@ -1,6 +1,6 @@
 /** The names nearest to a block of images: an 8-bit filter leaves few, and exact products decide. */
-import { type FilterTable, filterTable, ScoreFilter } from './kmeans-filter.ts';
-import { GROUP, type Kernel, makeKernel, paddedWidth } from './kmeans-kernel.ts';
+import { type FilterTable, filterTable, ScoreFilter } from './kmeans/filter.ts';
+import { GROUP, type Kernel, makeKernel, paddedWidth } from './kmeans/kernel.ts';
 
 export interface Nearest {
   /** Columns of both arrays: `top`, or the number of names where that is smaller. */
@@ -140,7 +140,7 @@ export class NameTable {
     const best = new Float64Array(found.top);
     for (let start = 0; start < count; start += rows) {
       const end = Math.min(count, start + rows);
-      const scores = await filter.run(bytes.subarray(start * padded, end * padded), end - start, step, table);
+      const scores = await filter.best(bytes.subarray(start * padded, end * padded), end - start, step, table);
       for (let i = start, at = 0; i < end; i++, at += table.groups) {
         const length = Math.sqrt(squares[i] * (1 + 8 * doubt));
         const slack = 1e-6 * (length * table.longest + table.bias) + eta;

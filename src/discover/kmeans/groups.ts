@@ -1,5 +1,5 @@
 /** Centres in groups of near neighbours, so that a group can be skipped as a whole. */
-import { GROUP } from './kmeans-kernel.ts';
+import { GROUP } from './kernel.ts';
 
 /** Groups by the centres' numbers, for centres of which nothing is known yet. */
 export function plainOrder(k: number): Int32Array {

@@ -1,6 +1,6 @@
 /** The clusters of one run of k-means: exact sums, their means, and what changed, so that what did not is left alone. */
-import type { Assigned } from './kmeans-assign.ts';
-import { moveCentres } from './kmeans-math.ts';
+import type { Assigned } from './assigner.ts';
+import { moveCentres } from './means.ts';
 
 export class Clusters {
   readonly k: number;
@@ -55,6 +55,18 @@ export class Clusters {
         for (let d = 0; d < this.#width; d++) this.sums[c * this.#width + d] += changes[i * padded + d];
       });
     }
+  }
+
+  /** The mean over the dimensions of the variance of all images, whose squared lengths add up to `total`. */
+  variance(total: number): number {
+    const count = this.sizes.reduce((sum, size) => sum + size, 0);
+    let squares = 0;
+    for (let d = 0; d < this.#width; d++) {
+      let sum = 0;
+      for (let at = d; at < this.sums.length; at += this.#width) sum += this.sums[at];
+      squares += (sum / count) ** 2;
+    }
+    return (total / count - squares) / this.#width;
   }
 
   /** The sum of squared distances of all images, whose squared lengths add up to `total`, from the rounded centres. */

@@ -1,6 +1,7 @@
 /** The thread of one slice of a clustering's images. */
-import { openSlice, type SliceRequest } from './kmeans-requests.ts';
-import { serve } from './threads.ts';
+
+import { serve } from '../threads.ts';
+import { openSlice, type SliceRequest } from './requests.ts';
 
 const answer = openSlice();
 serve(request => answer(request as SliceRequest));

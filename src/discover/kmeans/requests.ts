@@ -1,13 +1,12 @@
 /** What a slice of images is asked, and its answers: by a message in a thread of its own, by a call when it is small. */
-import { type Assigned, Assigner, type AssignStep, type Far } from './kmeans-assign.ts';
-import { type Located, Seeder, type Trial, type Wanted } from './kmeans-seed.ts';
-import { ImageSlice } from './kmeans-slice.ts';
+import { type Assigned, Assigner, type AssignStep, type Far } from './assigner.ts';
+import { type Located, Seeder, type Trial, type Wanted } from './seeder.ts';
+import { ImageSlice } from './slice.ts';
 
 export type SliceRequest =
   | { readonly kind: 'open'; readonly count: number; readonly width: number }
   | { readonly kind: 'append'; readonly block: Float32Array }
   | { readonly kind: 'norms' }
-  | { readonly kind: 'sum'; readonly magic: number }
   | { readonly kind: 'row'; readonly index: number }
   | { readonly kind: 'seed' }
   | { readonly kind: 'try'; readonly trial: Trial }
@@ -23,7 +22,6 @@ export interface SliceAnswers {
   append: undefined;
   /** Squared lengths of the rows. */
   norms: Float64Array;
-  sum: Float64Array;
   row: Float32Array;
   seed: undefined;
   try: Float64Array;
@@ -53,8 +51,6 @@ export function openSlice(): (request: SliceRequest) => Promise<SliceAnswers[key
         return undefined;
       case 'norms':
         return slice.norms;
-      case 'sum':
-        return slice.sum(request.magic);
       case 'row':
         return slice.values(request.index).slice();
       case 'seed':

@@ -1,8 +1,8 @@
 /** Skipping must not show: labels against comparing everything, whatever the number of threads, and sums that are exact. */
 import { describe, expect, test } from 'vitest';
-import { random } from '../random.ts';
+import { random } from '../../random.ts';
+import { groupOrder } from './groups.ts';
 import { KMeans } from './kmeans.ts';
-import { groupOrder } from './kmeans-groups.ts';
 
 /** Unit rows around centres that are nearer to each other than to most of their rows. */
 function mixture(seed: number, n: number, width: number, k: number, noise: number): Float32Array {

@@ -1,22 +1,26 @@
 /** Some of the images of a clustering in a WebAssembly memory, with their lengths, their bytes for the filter, and tables. */
-import { ScoreFilter } from './kmeans-filter.ts';
-import { GROUP, type Kernel, paddedWidth, returnKernel, takeKernel } from './kmeans-kernel.ts';
+import { ScoreFilter } from './filter.ts';
+import { GROUP, type Kernel, paddedWidth, returnKernel, takeKernel } from './kernel.ts';
 
 /** Bytes of a memory that rows may take; addresses end at 4 GB, and tables lie behind the rows. */
 export const MOST_BYTES = 3 * 2 ** 30;
 const PAGE = 65536;
 // Images fewer than this are compared with every centre: the filter would not pay for its start.
 const FILTERED = 4096;
+/** The address of the mean that bytes are about. */
+const MEAN = 512;
 
 /** Images as bytes: (row − mean) / step, with the lengths of what they stand for and of what they lost. */
 export interface QuantisedRows {
   readonly filter: ScoreFilter;
   readonly mean: Float32Array;
   readonly step: number;
-  /** [N] |row − mean|², as float32 has it. */
+  /** [N] |row − mean|², as float32 has it; of rows whose bytes were asked for, as are the errors. */
   readonly squares: Float32Array;
   /** [N] at least the length of what the bytes lost of a row. */
   readonly errors: Float32Array;
+  /** What float32 may do to a square, as a share of it. */
+  readonly doubt: number;
 }
 
 /** Rows that are loaded once and compared many times. */
@@ -30,12 +34,14 @@ export class ImageSlice {
   readonly norms: Float64Array;
   /** An address with room for 64 numbers. */
   readonly scratch = 0;
-  readonly #sum: number;
   readonly #rows: number;
   readonly #bytes: number;
   readonly #end: number;
   #loaded = 0;
   #quantised: Promise<QuantisedRows> | undefined;
+  #asBytes: QuantisedRows | undefined;
+  /** Rows that are bytes already. */
+  #made = 0;
 
   constructor(count: number, width: number) {
     this.count = count;
@@ -43,8 +49,7 @@ export class ImageSlice {
     this.padded = paddedWidth(width);
     this.kernel = takeKernel(this.padded);
     this.norms = new Float64Array(count);
-    this.#sum = 512 + 4 * this.padded;
-    this.#rows = this.#sum + 8 * this.padded;
+    this.#rows = MEAN + 4 * this.padded;
     this.#bytes = this.#rows + 4 * this.padded * count;
     this.#end = this.#bytes + (count >= FILTERED ? this.padded * count : 0);
     this.reserve(0);
@@ -73,8 +78,12 @@ export class ImageSlice {
     return new Float32Array(this.kernel.memory.buffer, this.row(index), this.width);
   }
 
-  /** The bytes of `count` rows from `index` on, until the memory grows; there are some once `quantised` has given its answer. */
-  bytes(index: number, count = 1): Uint8Array {
+  /**
+   * The bytes of `count` rows from `index` on, until the memory grows; `quantised` must have given its answer. They are made
+   * when they are first asked for, since the exact products that follow find their rows in the processor's caches then.
+   */
+  bytes(index: number, count: number): Uint8Array {
+    this.#make(index + count);
     return new Uint8Array(this.kernel.memory.buffer, this.#bytes + this.padded * index, this.padded * count);
   }
 
@@ -94,25 +103,17 @@ export class ImageSlice {
     }
   }
 
-  /** The sum of all rows, each rounded to the grid of `magic`: the same whatever the order. */
-  sum(magic: number): Float64Array {
-    const sum = new Float64Array(this.kernel.memory.buffer, this.#sum, this.padded).fill(0);
-    for (let i = 0; i < this.count; i++) this.kernel.add(this.row(i), this.#sum, magic, 1);
-    return sum.slice(0, this.width);
-  }
-
-  /** The rows as bytes, or undefined when they are too few for that to pay. */
+  /** How rows become bytes, or undefined when they are too few for that to pay. */
   async quantised(): Promise<QuantisedRows | undefined> {
     if (this.count < FILTERED) return undefined;
-    this.#quantised ??= this.#quantise();
+    this.#quantised ??= this.#scale();
     return this.#quantised;
   }
 
-  async #quantise(): Promise<QuantisedRows> {
+  async #scale(): Promise<QuantisedRows> {
     const filter = await ScoreFilter.open(this.padded, GROUP);
     const { buffer } = this.kernel.memory;
-    const meanAt = 512;
-    const mean = new Float32Array(buffer, meanAt, this.padded).fill(0);
+    const mean = new Float32Array(buffer, MEAN, this.padded).fill(0);
     const sample = Math.ceil(this.count / 512);
     const looked: number[] = [];
     for (let i = 0; i < this.count; i += sample) looked.push(i);
@@ -134,16 +135,30 @@ export class ImageSlice {
     });
     const range = ranges.sort((a, b) => a - b)[Math.floor(0.99 * (ranges.length - 1))];
     const step = Math.fround(Math.max(range / filter.most, 1e-30));
-    const squares = new Float32Array(this.count);
-    const errors = new Float32Array(this.count);
-    const out = new Float32Array(buffer, this.scratch, 2);
-    for (let i = 0; i < this.count; i++) {
+    const [squares, errors] = [new Float32Array(this.count), new Float32Array(this.count)];
+    this.#asBytes = {
+      filter,
+      mean: mean.slice(0, this.width),
+      step,
+      squares,
+      errors,
+      doubt: (this.padded / 4 + 16) * 2 ** -22,
+    };
+    return this.#asBytes;
+  }
+
+  /** Makes the bytes of all rows before `end` that have none yet. */
+  #make(end: number): void {
+    if (this.#made >= end) return;
+    const { filter, step, squares, errors } = this.#asBytes!;
+    const out = new Float32Array(this.kernel.memory.buffer, this.scratch, 2);
+    for (let i = this.#made; i < end; i++) {
       const bytes = this.#bytes + this.padded * i;
-      this.kernel.quantise(this.row(i), meanAt, bytes, step, filter.most, filter.zero, this.scratch);
+      this.kernel.quantise(this.row(i), MEAN, bytes, step, filter.most, filter.zero, this.scratch);
       squares[i] = out[0];
       // Sums of float32 numbers, and differences that were rounded to float32.
       errors[i] = Math.sqrt(out[1]) * 1.0001 + 1e-6 * Math.sqrt(out[0]);
     }
-    return { filter, mean: mean.slice(0, this.width), step, squares, errors };
+    this.#made = end;
   }
 }

@@ -1,5 +1,5 @@
 /** The arithmetic of k-means beside its products, in float64: means, empty clusters, inertia. */
-import type { Far } from './kmeans-assign.ts';
+import type { Far } from './assigner.ts';
 
 /** Σ x·x + … of all images in clusters [k] with these sums and sizes, about these centres [k, width]. */
 export function inertiaOf(total: number, sums: Float64Array, sizes: Int32Array, centres: ArrayLike<number>): number {

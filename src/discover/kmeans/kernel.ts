@@ -8,10 +8,18 @@ export interface Kernel {
   readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
   /** Dot products of a row with `GROUP` successive rows at `centres`, as float32 at `out`. */
   dots(row: number, centres: number, out: number): void;
-  /** As `dots`, with rows that may lie anywhere. */
+  /** As `dots`, with rows that may lie anywhere; and with two of them. */
   dotsAt(row: number, a: number, b: number, c: number, d: number, out: number): void;
+  pairAt(row: number, a: number, b: number, out: number): void;
   /** The dot product with one row, the same number to the last bit. */
   dot(row: number, centre: number): number;
+  /**
+   * Of the float32 scores from one address to another, whole vectors of `GROUP`, the numbers of those that are at most
+   * `margin` below the greatest, as int32 at `out`; returns how many.
+   */
+  candidates(scores: number, end: number, margin: number, out: number): number;
+  /** Reads a word of every line of a row, so that it lies in the processor's caches soon. */
+  touch(row: number): number;
   /** The squared length of a row in float64. */
   square(row: number): number;
   /** Adds a row to a float64 row, or takes it away (`sign` −1), after rounding to the grid that `magic` stands for. */
@@ -87,7 +95,11 @@ const load = (offset: number): number[] => [...vector(0x00), 2, ...unsigned(offs
 const store = (offset: number): number[] => [...vector(0x0b), 2, ...unsigned(offset)];
 const lane = (index: number): number[] => [...vector(0x1f), index];
 const doubleLane = (index: number): number[] => [...vector(0x21), index];
-const [I32_ADD, I32_LESS, F32_ADD, F64_ADD] = [[0x6a], [0x49], [0x92], [0xa0]];
+const [I32_ADD, I32_SUB, I32_AND, I32_LESS, I32_SHIFT, I32_CTZ] = [[0x6a], [0x6b], [0x71], [0x49], [0x76], [0x68]];
+const [F32_ADD, F32_SUB, F32_MAX, F64_ADD] = [[0x92], [0x93], [0x97], [0xa0]];
+const I32_OR = [0x72];
+const loadInt = (offset: number): number[] => [0x28, 2, ...unsigned(offset)];
+const storeInt = (offset: number): number[] => [0x36, 2, ...unsigned(offset)];
 const storeFloat = (offset: number): number[] => [0x38, 2, ...unsigned(offset)];
 const f32x4 = {
   splat: vector(0x13),
@@ -98,7 +110,11 @@ const f32x4 = {
   div: vector(0xe7),
   min: vector(0xe8),
   max: vector(0xe9),
+  // The processor's own maximum, without rules for NaN and −0.
+  greater: vector(0xeb),
+  atLeast: vector(0x46),
 };
+const BITMASK = vector(0xa4);
 const TRUNCATE = vector(0xf8);
 const [NARROW_TO_16, NARROW_TO_BYTES] = [vector(0x85), vector(0x66)];
 const f64x2 = { splat: vector(0x14), promote: vector(0x5f), add: vector(0xf0), sub: vector(0xf1), mul: vector(0xf2) };
@@ -114,6 +130,14 @@ const loop = (pointer: number, end: number, body: readonly number[]): number[] =
 const move = (pointer: number, by: number): number[] => [...get(pointer), ...int(by), ...I32_ADD, ...set(pointer)];
 const repeat = (count: number, body: (index: number) => readonly number[]): number[] =>
   Array.from({ length: count }, (_, index) => body(index)).flat();
+/** A body that runs again as long as what it leaves on the stack is not zero. */
+const again = (body: readonly number[]): number[] => [0x03, 0x40, ...body, 0x0d, 0, 0x0b];
+const when = (condition: readonly number[], body: readonly number[]): number[] => [
+  ...condition,
+  ...[0x04, 0x40],
+  ...body,
+  0x0b,
+];
 /** (0 + 1) + (2 + 3) of a vector's lanes. */
 const total = (local: number): number[] => [
   ...[...get(local), ...lane(0), ...get(local), ...lane(1), ...F32_ADD],
@@ -132,8 +156,11 @@ interface Code {
 function kernelBytes(width: number): Uint8Array<ArrayBuffer> {
   const codes = [
     dotsCode(width),
-    dotsAtCode(width),
+    dotsAtCode('dotsAt', GROUP, width),
+    dotsAtCode('pairAt', 2, width),
     dotCode(width),
+    candidatesCode(),
+    touchCode(width),
     squareCode(width),
     addCode(width),
     quantiseCode(width),
@@ -189,11 +216,11 @@ function dotsCode(width: number): Code {
   };
 }
 
-function dotsAtCode(width: number): Code {
-  const [row, at, out, end, x, first] = [0, 1, 1 + GROUP, 2 + GROUP, 3 + GROUP, 4 + GROUP];
+function dotsAtCode(name: string, count: number, width: number): Code {
+  const [row, at, out, end, x, first] = [0, 1, 1 + count, 2 + count, 3 + count, 4 + count];
   const step = (i: number): number[] => [
     ...[...get(row), ...load(16 * i), ...set(x)],
-    ...repeat(GROUP, c => {
+    ...repeat(count, c => {
       const sum = first + 2 * c + (i % 2);
       return [
         ...[...get(sum), ...get(x), ...get(at + c), ...load(16 * i)],
@@ -202,13 +229,13 @@ function dotsAtCode(width: number): Code {
     }),
   ];
   return {
-    name: 'dotsAt',
-    parameters: new Array<number>(2 + GROUP).fill(I32),
-    locals: [I32, V128, ...new Array<number>(2 * GROUP).fill(V128)],
+    name,
+    parameters: new Array<number>(2 + count).fill(I32),
+    locals: [I32, V128, ...new Array<number>(2 * count).fill(V128)],
     body: [
       ...[...get(row), ...int(4 * width), ...I32_ADD, ...set(end)],
-      ...loop(row, end, [...repeat(4, step), ...move(row, 64), ...repeat(GROUP, c => move(at + c, 64))]),
-      ...repeat(GROUP, c => storeTotal(out, c, first + 2 * c)),
+      ...loop(row, end, [...repeat(4, step), ...move(row, 64), ...repeat(count, c => move(at + c, 64))]),
+      ...repeat(count, c => storeTotal(out, c, first + 2 * c)),
     ],
   };
 }
@@ -235,6 +262,52 @@ function dotCode(width: number): Code {
       ...[...get(even), ...get(even + 1), ...f32x4.add, ...set(even)],
       ...total(even),
     ],
+  };
+}
+
+function candidatesCode(): Code {
+  const [scores, end, margin, out, at, pointer, column, mask, top, sure] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const start = [...get(scores), ...set(pointer)];
+  return {
+    name: 'candidates',
+    parameters: [I32, I32, F32, I32],
+    results: [I32],
+    locals: [I32, I32, I32, I32, V128, V128],
+    body: [
+      ...[...get(scores), ...load(0), ...set(top), ...start],
+      ...loop(pointer, end, [
+        ...[...get(top), ...get(pointer), ...load(0), ...f32x4.greater, ...set(top)],
+        ...move(pointer, 16),
+      ]),
+      ...[...get(top), ...lane(0), ...get(top), ...lane(1), ...F32_MAX],
+      ...[...get(top), ...lane(2), ...F32_MAX, ...get(top), ...lane(3), ...F32_MAX],
+      ...[...get(margin), ...F32_SUB, ...f32x4.splat, ...set(sure)],
+      ...[...start, ...get(out), ...set(at)],
+      ...loop(pointer, end, [
+        ...[...get(pointer), ...load(0), ...get(sure), ...f32x4.atLeast, ...BITMASK, ...set(mask)],
+        ...when(
+          get(mask),
+          again([
+            ...[...get(at), ...get(column), ...get(mask), ...I32_CTZ, ...I32_ADD, ...storeInt(0), ...move(at, 4)],
+            // Without its lowest bit.
+            ...[...get(mask), ...get(mask), ...int(1), ...I32_SUB, ...I32_AND, ...tee(mask)],
+          ]),
+        ),
+        ...[...move(column, 4), ...move(pointer, 16)],
+      ]),
+      ...[...get(at), ...get(out), ...I32_SUB, ...int(2), ...I32_SHIFT],
+    ],
+  };
+}
+
+function touchCode(width: number): Code {
+  const line = 64;
+  return {
+    name: 'touch',
+    parameters: [I32],
+    results: [I32],
+    locals: [],
+    body: [...int(0), ...repeat(Math.ceil((4 * width) / line), i => [...get(0), ...loadInt(line * i), ...I32_OR])],
   };
 }
 

@@ -1,7 +1,8 @@
 /** The part of greedy k-means++ that looks at every image of a slice: distances from rows that may become centres. */
-import { filterTable, ScoreFilter } from './kmeans-filter.ts';
-import { GROUP } from './kmeans-kernel.ts';
-import type { ImageSlice, QuantisedRows } from './kmeans-slice.ts';
+import { productError } from './centre-table.ts';
+import { filterTable, ScoreFilter } from './filter.ts';
+import { GROUP } from './kernel.ts';
+import type { ImageSlice, QuantisedRows } from './slice.ts';
 
 /** Images whose distances are added up together: sums are of parts that do not depend on how images are shared out. */
 export const PART = 1024;
@@ -94,7 +95,7 @@ export class Seeder {
   /** Compares images with those trials only that the 8-bit scores do not show to be farther than what is near already. */
   async #filtered(trial: Trial, table: number, quantised: QuantisedRows, sums: Float64Array): Promise<void> {
     const { count, width, padded, kernel } = this.#slice;
-    const { mean, step, squares, errors } = quantised;
+    const { mean, step, squares, errors, doubt } = quantised;
     const { rows, norms } = trial;
     const trials = norms.length;
     const filter = await ScoreFilter.open(padded, 1);
@@ -108,18 +109,16 @@ export class Seeder {
       return { values, bias: -norm / 2 };
     });
     const longest = norms.reduce((a, b) => Math.max(a, b), 0);
-    // As in the assignment: float32 sums of squares, and float32 products.
-    const doubt = (padded / 4 + 16) * 2 ** -22;
     const parts = Math.ceil(count / PART);
     for (let start = 0; start < count; start += FILTER_ROWS) {
       const end = Math.min(count, start + FILTER_ROWS);
-      const scores = await filter.run(this.#slice.bytes(start, end - start), end - start, step, bytes);
+      const scores = await filter.best(this.#slice.bytes(start, end - start), end - start, step, bytes);
       for (let i = start, at = 0; i < end; i++, at += trials) {
         const closest = this.#closest[i];
         const part = Math.floor(i / PART);
         const length = Math.sqrt(squares[i] * (1 + doubt));
         const off = errors[i] * bytes.length + length * bytes.error + 1e-6 * (length * bytes.longest + bytes.bias);
-        const eta = (padded / 8 + 16) * 2 ** -24 * Math.sqrt(this.#slice.norms[i] * longest);
+        const eta = productError(padded, Math.sqrt(this.#slice.norms[i] * longest));
         // |x − c|² is |x − mean|² less twice the score; from this score on it may be less than what is near.
         const sure = (squares[i] * (1 - doubt) - closest) / 2 - off - 2 * eta;
         for (let t = 0; t < trials; t++) {

@@ -1,6 +1,6 @@
 /** Upper limits of many scores at once: products of 8-bit integers on ONNX Runtime, several times faster than of floats. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { modelProto, nodeProto, tensorProto, valueInfoProto } from '../engine/proto.ts';
+import { modelProto, nodeProto, tensorProto, valueInfoProto } from '../../engine/proto.ts';
 
 /** What images are compared with, in groups: centres, or names. */
 export interface FilterTable {
@@ -26,12 +26,14 @@ const EMPTY = -3e38;
 /**
  * Rounds the rows of a table to bytes, each by its own scale.
  * @param row gives row `slot` (its values are read before the next call), undefined for a slot that only fills its group
+ * @param lost [groups·size, width], all zero, for what rounding takes away
  */
 export function filterTable(
   groups: number,
   size: number,
   width: number,
   row: (slot: number) => { values: Float64Array; bias: number } | undefined,
+  lost?: Float32Array,
 ): FilterTable {
   const slots = groups * size;
   const table = {
@@ -69,6 +71,7 @@ export function filterTable(
       rows[at] = byte;
       squares += byte * byte;
       errors += (value - byte) * (value - byte);
+      if (lost) lost[at] = (value - byte) * scale;
     }
     squares *= scale * scale;
     errors *= scale * scale;
@@ -107,12 +110,14 @@ export class ScoreFilter {
   /** The largest integer that stands for a value of a row, and the byte that stands for zero. */
   readonly most: number;
   readonly zero: number;
-  readonly #session: InferenceSession;
+  /** The product alone, and with the greatest of every group. */
+  readonly #scores: InferenceSession;
+  readonly #greatest: InferenceSession;
   #best = new Float32Array(0);
-  #scores = new Float32Array(0);
 
-  private constructor(session: InferenceSession, most: number) {
-    this.#session = session;
+  private constructor(scores: InferenceSession, greatest: InferenceSession, most: number) {
+    this.#scores = scores;
+    this.#greatest = greatest;
     this.most = most;
     this.zero = most + 1;
   }
@@ -131,77 +136,80 @@ export class ScoreFilter {
   static async #compile(width: number, size: number): Promise<ScoreFilter> {
     const open = async (most: number): Promise<ScoreFilter> => {
       const options = { intraOpNumThreads: 1, logSeverityLevel: 4 } as const;
-      return new ScoreFilter(await InferenceSession.create(filterModel(width, size, most + 1), options), most);
+      const session = (grouped: boolean): Promise<InferenceSession> =>
+        InferenceSession.create(filterModel(width, grouped ? size : undefined, most + 1), options);
+      return new ScoreFilter(await session(false), await session(true), most);
     };
     const filter = await open(127);
     // Processors without instructions for this add two products in 16 bits, where large ones do not fit. Seven bits do.
     const values = new Float64Array(width).fill(1);
     const table = filterTable(1, size, width, slot => (slot === 0 ? { values, bias: 0 } : undefined));
-    const [sum] = await filter.run(new Uint8Array(width).fill(255), 1, 1 / 127, table);
+    const [sum] = await filter.best(new Uint8Array(width).fill(255), 1, 1 / 127, table);
     if (Math.abs(sum - width) < 1e-3 * width) return filter;
-    await filter.#session.release();
+    await Promise.all([filter.#scores.release(), filter.#greatest.release()]);
     return open(63);
   }
 
   /**
    * The greatest score of every group: bytes of a row, less `zero`, times `step`, times the table's, plus bias.
    * @param bytes [rows, width]
+   * @param scores when given, [rows, groups·size] for the scores of all members in the order of the table's columns
    * @returns [rows, groups], overwritten by the next call
    */
-  async run(bytes: Uint8Array, rows: number, step: number, table: FilterTable): Promise<Float32Array> {
-    return (await this.#run(bytes, rows, step, table, false)).best;
-  }
-
-  /** As `run`, with the scores [rows, groups·size] of all members, in the order of the table's columns. */
-  runAll(
+  async best(
     bytes: Uint8Array,
     rows: number,
     step: number,
     table: FilterTable,
-  ): Promise<{ best: Float32Array; scores: Float32Array }> {
-    return this.#run(bytes, rows, step, table, true);
-  }
-
-  async #run(
-    bytes: Uint8Array,
-    rows: number,
-    step: number,
-    table: FilterTable,
-    all: boolean,
-  ): Promise<{ best: Float32Array; scores: Float32Array }> {
-    const width = bytes.length / rows;
-    const slots = table.scales.length;
+    scores?: Float32Array,
+  ): Promise<Float32Array> {
     // ONNX Runtime's binding runs in one go between events, so of calls at a time each is read before the next one writes.
     const size = rows * table.groups;
     if (this.#best.length < size) this.#best = new Float32Array(size);
     const best = this.#best.subarray(0, size);
-    const count = all ? rows * slots : 0;
-    if (this.#scores.length < count) this.#scores = new Float32Array(count);
-    const scores = this.#scores.subarray(0, count);
-    const feeds = {
-      rows: new Tensor('uint8', bytes, [rows, width]),
-      table: new Tensor('int8', table.bytes, [width, slots]),
-      step: new Tensor('float32', Float32Array.of(step), [1]),
-      scales: new Tensor('float32', table.scales, [slots]),
-      biases: new Tensor('float32', table.biases, [slots]),
-    };
-    const results = { best: new Tensor('float32', best, [rows, table.groups]) };
-    await this.#session.run(
-      feeds,
-      all ? { ...results, scores: new Tensor('float32', scores, [rows, slots]) } : results,
-    );
-    return { best, scores };
+    const results = { best: new Tensor('float32', best, [rows, table.groups]), ...scoresTensor(rows, table, scores) };
+    await this.#greatest.run(feeds(bytes, rows, step, table), results);
+    return best;
+  }
+
+  /** The scores of all members alone, into [rows, groups·size]. */
+  async all(bytes: Uint8Array, rows: number, step: number, table: FilterTable, scores: Float32Array): Promise<void> {
+    await this.#scores.run(feeds(bytes, rows, step, table), scoresTensor(rows, table, scores));
   }
 }
 
-function filterModel(width: number, size: number, zero: number): Uint8Array {
+function scoresTensor(rows: number, { scales }: FilterTable, scores?: Float32Array): { scores?: Tensor } {
+  return scores ? { scores: new Tensor('float32', scores, [rows, scales.length]) } : {};
+}
+
+function feeds(bytes: Uint8Array, rows: number, step: number, table: FilterTable): Record<string, Tensor> {
+  const width = bytes.length / rows;
+  const slots = table.scales.length;
+  return {
+    rows: new Tensor('uint8', bytes, [rows, width]),
+    table: new Tensor('int8', table.bytes, [width, slots]),
+    step: new Tensor('float32', Float32Array.of(step), [1]),
+    scales: new Tensor('float32', table.scales, [slots]),
+    biases: new Tensor('float32', table.biases, [slots]),
+  };
+}
+
+/** @param size of the groups whose greatest score is wanted too */
+function filterModel(width: number, size: number | undefined, zero: number): Uint8Array {
   const ints = (name: string, values: number[]) =>
     tensorProto(name, 'int64', [values.length], new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
+  const product = nodeProto({
+    type: 'MatMulIntegerToFloat',
+    domain: 'com.microsoft',
+    inputs: ['rows', 'table', 'step', 'scales', 'zero', '', 'biases'],
+    outputs: ['scores'],
+  });
+  const scores = valueInfoProto('scores', 'float32', ['rows', 'slots']);
+  const grouped = size !== undefined;
   return modelProto({
     initializers: [
       tensorProto('zero', 'uint8', [], Uint8Array.of(zero)),
-      ints('split', [0, size, -1]),
-      ints('axes', [1]),
+      ...(grouped ? [ints('split', [0, size, -1]), ints('axes', [1])] : []),
     ],
     inputs: [
       valueInfoProto('rows', 'uint8', ['rows', width]),
@@ -210,19 +218,13 @@ function filterModel(width: number, size: number, zero: number): Uint8Array {
       valueInfoProto('scales', 'float32', ['slots']),
       valueInfoProto('biases', 'float32', ['slots']),
     ],
-    nodes: [
-      nodeProto({
-        type: 'MatMulIntegerToFloat',
-        domain: 'com.microsoft',
-        inputs: ['rows', 'table', 'step', 'scales', 'zero', '', 'biases'],
-        outputs: ['scores'],
-      }),
-      nodeProto({ type: 'Reshape', inputs: ['scores', 'split'], outputs: ['members'] }),
-      nodeProto({ type: 'ReduceMax', inputs: ['members', 'axes'], outputs: ['best'], attributes: { keepdims: 0 } }),
-    ],
-    outputs: [
-      valueInfoProto('best', 'float32', ['rows', 'groups']),
-      valueInfoProto('scores', 'float32', ['rows', 'slots']),
-    ],
+    nodes: grouped
+      ? [
+          product,
+          nodeProto({ type: 'Reshape', inputs: ['scores', 'split'], outputs: ['members'] }),
+          nodeProto({ type: 'ReduceMax', inputs: ['members', 'axes'], outputs: ['best'], attributes: { keepdims: 0 } }),
+        ]
+      : [product],
+    outputs: grouped ? [valueInfoProto('best', 'float32', ['rows', 'groups']), scores] : [scores],
   });
 }

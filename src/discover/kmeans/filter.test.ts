@@ -1,8 +1,8 @@
 /** The 8-bit product against plain loops: its limits must hold for every pair. */
 import { expect, test } from 'vitest';
-import { random } from '../random.ts';
-import { filterTable, ScoreFilter } from './kmeans-filter.ts';
-import { GROUP } from './kmeans-kernel.ts';
+import { random } from '../../random.ts';
+import { filterTable, ScoreFilter } from './filter.ts';
+import { GROUP } from './kernel.ts';
 
 test('the best score of every group lies within its limits', async () => {
   const [width, rows, groups, count] = [48, 21, 3, 20];
@@ -23,13 +23,16 @@ test('the best score of every group lies within its limits', async () => {
       return value;
     }),
   );
-  const best = await filter.run(bytes, rows, step, rounded);
+  const best = await filter.best(bytes, rows, step, rounded);
   expect(best.length).toBe(rows * groups);
-  const all = await filter.runAll(bytes, rows, step, rounded);
-  expect(all.best).toEqual(best);
+  const scores = new Float32Array(rows * groups * GROUP);
+  expect(await filter.best(bytes, rows, step, rounded, scores)).toEqual(best);
+  const alone = scores.slice().fill(0);
+  await filter.all(bytes, rows, step, rounded, alone);
+  expect(alone).toEqual(scores);
   for (let at = 0; at < best.length; at++) {
     const [row, group] = [Math.floor(at / groups), at % groups];
-    const members = Array.from({ length: GROUP }, (_, m) => all.scores[(row * GROUP + m) * groups + group]);
+    const members = Array.from({ length: GROUP }, (_, m) => scores[(row * GROUP + m) * groups + group]);
     expect(Math.max(...members)).toBe(best[at]);
   }
   const length = (values: ArrayLike<number>): number => Math.hypot(...Array.from(values));

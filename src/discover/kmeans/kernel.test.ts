@@ -1,7 +1,7 @@
 /** The WebAssembly kernel against plain loops. */
 import { expect, test } from 'vitest';
-import { random } from '../random.ts';
-import { GROUP, makeKernel, paddedWidth } from './kmeans-kernel.ts';
+import { random } from '../../random.ts';
+import { GROUP, makeKernel, paddedWidth } from './kernel.ts';
 
 test.each([1, 16, 45, 512])('products, sums and bytes of rows of %i values', width => {
   const padded = paddedWidth(width);
@@ -32,6 +32,8 @@ test.each([1, 16, 45, 512])('products, sums and bytes of rows of %i values', wid
   const address = (c: number): number => centresAt + 4 * c * padded;
   kernel.dotsAt(1024, address(3), address(1), address(1), address(0), 0);
   expect([...out]).toEqual([products[3], products[1], products[1], products[0]]);
+  kernel.pairAt(1024, address(2), address(0), 0);
+  expect([...out.subarray(0, 2)]).toEqual([products[2], products[0]]);
 
   const square = row.reduce((sum, value) => sum + value * value, 0);
   expect([kernel.square(1024)]).toBeAllclose([square], { rtol: 1e-14 });
@@ -58,4 +60,20 @@ test.each([1, 16, 45, 512])('products, sums and bytes of rows of %i values', wid
     errors += (value - kept) ** 2;
   }
   expect([out[0], out[1]]).toBeAllclose([squares, errors], { rtol: 1e-4, atol: 1e-7 });
+});
+
+test('candidates are the scores within a margin of the greatest', () => {
+  const kernel = makeKernel(16);
+  const draw = random(2, 'candidates');
+  for (const length of [4, 12, 100]) {
+    const scores = new Float32Array(kernel.memory.buffer, 64, length);
+    const found = new Int32Array(kernel.memory.buffer, 64 + 4 * length, length);
+    for (const margin of [0, 0.5, 1e9]) {
+      for (let at = 0; at < length; at++) scores[at] = Math.fround(Math.round(4 * draw.normal()) / 4);
+      const top = Math.max(...scores);
+      const count = kernel.candidates(64, 64 + 4 * length, margin, 64 + 4 * length);
+      const expected = [...scores.keys()].filter(at => scores[at] >= top - margin);
+      expect([...found.subarray(0, count)]).toEqual(expected);
+    }
+  }
 });

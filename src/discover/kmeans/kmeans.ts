@@ -1,11 +1,10 @@
 /** k-means by the rules of scikit-learn: greedy k-means++ starts and Lloyd's iterations, without the work that changes nothing. */
-import { S3aError } from '../errors.ts';
-import { Clusters } from './kmeans-clusters.ts';
-import { groupOrder, plainOrder } from './kmeans-groups.ts';
-import { inertiaOf, relocateEmpty } from './kmeans-math.ts';
-import { type Located, PART } from './kmeans-seed.ts';
-import { openSlices, type Slice } from './kmeans-slices.ts';
-import { type ComputeOptions, type Rows, rowCount, rowsOf } from './row-pass.ts';
+import { S3aError } from '../../errors.ts';
+import { type ComputeOptions, type Rows, rowCount, rowsOf } from '../row-pass.ts';
+import { Clusters } from './clusters.ts';
+import { inertiaOf, relocateEmpty } from './means.ts';
+import { type Located, PART } from './seeder.ts';
+import { openSlices, type Slice } from './slices.ts';
 
 export interface Clustering {
   /** Cluster of every image, [N] in [0, k). */
@@ -35,7 +34,6 @@ interface Loaded {
   readonly norms: Float64Array;
   /** Sum of the squared lengths. */
   readonly total: number;
-  readonly variance: number;
   /** Of the grid on which sums of rows are exact, whatever the order. */
   readonly magic: number;
 }
@@ -109,24 +107,22 @@ export class KMeans {
     const { maxIterations = 1000, tolerance = 1e-4, onIteration } = options;
     const k = rowCount(start, this.#width, 'centres');
     this.#check(k);
-    const { slices, total, variance, magic } = await this.#load();
+    const { slices, total, magic } = await this.#load();
     const clusters = new Clusters(start, this.#width);
     const assign = async (iteration: number): Promise<{ moved: number; compared: number }> => {
-      // The first centres are single images, which tell little about who will be near whom.
-      const order =
-        iteration === 1 ? plainOrder(k) : iteration === 2 ? groupOrder(clusters.rounded, this.#width) : undefined;
-      const step = { k, moved: clusters.moved, rows: clusters.movedRows(), magic, fresh: iteration === 1, order };
+      const step = { k, moved: clusters.moved, rows: clusters.movedRows(), magic, fresh: iteration === 1 };
       const parts = await all(slices, slice => slice.ask<'assign'>({ kind: 'assign', step }));
       clusters.take(parts);
       return { moved: sum(parts.map(({ moved }) => moved)), compared: sum(parts.map(({ compared }) => compared)) };
     };
-    let [iterations, settled] = [0, false];
+    let [iterations, settled, least] = [0, false, 0];
     while (iterations < maxIterations && !settled) {
       const { moved, compared } = await assign(++iterations);
+      if (iterations === 1) least = tolerance * clusters.variance(total);
       onIteration?.(iterations, clusters.inertia(total), compared / this.count);
       const shift = clusters.move(await this.#filled(clusters));
       settled = moved === 0;
-      if (shift <= tolerance * variance) break;
+      if (shift <= least) break;
     }
     // Short of a fixed point the centres have moved since the images were assigned.
     if (!settled) await assign(iterations + 1);
@@ -182,11 +178,7 @@ export class KMeans {
       );
       // No value is larger than a row is long. Sums of all rows stay below 2⁵² steps of the grid, so float64 holds every one of them exactly.
       const magic = 1.5 * 2 ** Math.ceil(Math.log2(Math.sqrt(largest) * this.count));
-      const sums = await all(slices, slice => slice.ask<'sum'>({ kind: 'sum', magic }));
-      const mean = Float64Array.from({ length: this.#width }, (_, d) => sum(sums.map(part => part[d])) / this.count);
-      const total = sum(norms);
-      const variance = (total / this.count - sum(mean.map(value => value * value))) / this.#width;
-      return { slices, norms, total, variance, magic };
+      return { slices, norms, total: sum(norms), magic };
     } catch (error) {
       await Promise.all(slices.map(slice => slice.close()));
       throw error;

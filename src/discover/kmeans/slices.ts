@@ -1,12 +1,12 @@
 /** All slices of a clustering's images: in threads, or in this one when they are few. */
 import { availableParallelism } from 'node:os';
-import { messageOf, S3aError } from '../errors.ts';
-import { workerUrl } from '../worker-url.ts';
-import { paddedWidth } from './kmeans-kernel.ts';
-import { openSlice, type SliceAnswers, type SliceRequest } from './kmeans-requests.ts';
-import { PART } from './kmeans-seed.ts';
-import { MOST_BYTES } from './kmeans-slice.ts';
-import { startThread } from './threads.ts';
+import { messageOf, S3aError } from '../../errors.ts';
+import { workerUrl } from '../../worker-url.ts';
+import { startThread } from '../threads.ts';
+import { paddedWidth } from './kernel.ts';
+import { openSlice, type SliceAnswers, type SliceRequest } from './requests.ts';
+import { PART } from './seeder.ts';
+import { MOST_BYTES } from './slice.ts';
 
 type Asked<K extends SliceRequest['kind']> = Extract<SliceRequest, { kind: K }>;
 
@@ -60,7 +60,7 @@ function localSlice(start: number, end: number): Slice {
 }
 
 function threadSlice(start: number, end: number, keep: boolean): Slice {
-  const thread = startThread(workerUrl('./kmeans-worker.js', import.meta.url));
+  const thread = startThread(workerUrl('./worker.js', import.meta.url));
   const ask = <K extends SliceRequest['kind']>(request: Asked<K>): Promise<SliceAnswers[K]> =>
     thread.ask(request) as Promise<SliceAnswers[K]>;
   const close = async (): Promise<void> => {
