@@ -1,5 +1,6 @@
 /** Pillow's affine transform of an 8-bit image with bicubic interpolation and a fill colour, bit for bit. */
-import { newImage, type RgbImage } from './image.ts';
+import { affineKernel, BORDER } from './affine-kernel.ts';
+import type { RgbImage } from './image.ts';
 
 export type Rgb = readonly [number, number, number];
 
@@ -12,38 +13,34 @@ export type Matrix = readonly [number, number, number, number, number, number];
  * The order of the double-precision operations is that of Pillow's Geometry.c, so every byte is equal.
  */
 export function affine(image: RgbImage, [a, b, c, d, e, f]: Matrix, fill: Rgb): RgbImage {
-  const { width, height, data } = image;
-  const out = newImage(width, height);
-  const columns = new Int32Array(4);
-  let to = 0;
+  const { width, height } = image;
+  const stride = 3 * (width + 2 * BORDER);
+  const [length, bordered] = [3 * width * height, stride * (height + 2 * BORDER)];
+  // Vectors may touch some bytes behind the image.
+  const kernel = affineKernel(length + bordered + 32);
+  const bytes = new Uint8Array(kernel.memory.buffer);
+  withBorder(image, bytes.subarray(length + 4), stride);
+  const source = length + 4 + BORDER * (stride + 3);
+  const color = fill[0] | (fill[1] << 8) | (fill[2] << 16);
   for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, to += 3) {
-      const sourceX = a * (x + 0.5) + b * (y + 0.5) + c;
-      const sourceY = d * (x + 0.5) + e * (y + 0.5) + f;
-      if (!(sourceX >= 0 && sourceX < width && sourceY >= 0 && sourceY < height)) {
-        out.data.set(fill, to);
-        continue;
-      }
-      const left = Math.floor(sourceX - 0.5);
-      const top = Math.floor(sourceY - 0.5);
-      const dx = sourceX - 0.5 - left;
-      const dy = sourceY - 0.5 - top;
-      for (let k = 0; k < 4; k++) columns[k] = clampIndex(left - 1 + k, width) * 3;
-      const row0 = clampIndex(top - 1, height) * width * 3;
-      const row1 = clampIndex(top, height) * width * 3;
-      const row2 = clampIndex(top + 1, height) * width * 3;
-      const row3 = clampIndex(top + 2, height) * width * 3;
-      for (let channel = 0; channel < 3; channel++) {
-        const v0 = alongRow(data, row0 + channel, columns, dx);
-        const v1 = alongRow(data, row1 + channel, columns, dx);
-        const v2 = alongRow(data, row2 + channel, columns, dx);
-        const v3 = alongRow(data, row3 + channel, columns, dx);
-        const value = cubic(v0, v1, v2, v3, dy);
-        out.data[to + channel] = value <= 0 ? 0 : Math.min(value, 255);
-      }
+    const to = 3 * y * width;
+    kernel.row(to, to + 3 * width, source, stride, color, width, height, a, b * (y + 0.5), c, d, e * (y + 0.5), f);
+  }
+  return { data: bytes.slice(0, length), width, height };
+}
+
+/** Writes the image with its outermost pixels repeated `BORDER` times on every side, in rows of `stride` bytes. */
+function withBorder({ data, width, height }: RgbImage, to: Uint8Array, stride: number): void {
+  const row = 3 * width;
+  for (let y = -BORDER; y < height + BORDER; y++) {
+    const from = row * Math.min(Math.max(y, 0), height - 1);
+    const at = (y + BORDER) * stride;
+    to.set(data.subarray(from, from + row), at + 3 * BORDER);
+    for (let i = 0; i < 3 * BORDER; i++) {
+      to[at + i] = data[from + (i % 3)];
+      to[at + 3 * BORDER + row + i] = data[from + row - 3 + (i % 3)];
     }
   }
-  return out;
 }
 
 /** `image.rotate(degrees, BICUBIC, fillcolor=fill)` of Pillow, counter-clockwise; for |degrees| < 90. */
@@ -59,17 +56,4 @@ export function rotate(image: RgbImage, degrees: number, fill: Rgb): RgbImage {
   const c = cos * (-width / 2) + sin * (-height / 2) + width / 2;
   const f = negative * (-width / 2) + cos * (-height / 2) + height / 2;
   return affine(image, [cos, sin, c, negative, cos, f], fill);
-}
-
-function alongRow(data: Uint8Array, row: number, columns: Int32Array, dx: number): number {
-  return cubic(data[row + columns[0]], data[row + columns[1]], data[row + columns[2]], data[row + columns[3]], dx);
-}
-
-/** Pillow's BICUBIC macro: the cubic through four values, a = −1 (not the −0.5 of resizing). */
-function cubic(v1: number, v2: number, v3: number, v4: number, d: number): number {
-  return v2 + d * (v3 - v1 + d * (2 * (v1 - v2) + v3 - v4 + d * (v2 - v1 - v3 + v4)));
-}
-
-function clampIndex(index: number, length: number): number {
-  return index < 0 ? 0 : Math.min(index, length - 1);
 }

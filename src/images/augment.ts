@@ -2,7 +2,7 @@
 import { S3aError } from '../errors.ts';
 import type { Random } from '../random.ts';
 import type { Rgb } from './affine.ts';
-import { crop, flip } from './crop.ts';
+import { flip } from './crop.ts';
 import type { Rect, RgbImage } from './image.ts';
 import { drawSteps, randAugment } from './randaugment.ts';
 import { type Filter, resize, shortSideSize } from './resize.ts';
@@ -65,7 +65,7 @@ function strongView(image: RgbImage, size: number, random: Random, fill: Rgb, fi
   const region = resizedCropRect(image.width, image.height, random);
   const mirrored = random.next() < 0.5;
   const steps = drawSteps(random);
-  const resized = resize(crop(image, region), size, size, { filter });
+  const resized = resize(image, size, size, { filter, region });
   return randAugment(mirrored ? flip(resized) : resized, steps, fill);
 }
 
@@ -117,18 +117,28 @@ export function normalise(images: readonly RgbImage[], mean: Rgb, std: Rgb, out?
   }
   const pixels = width * height;
   const result = out ?? new Float32Array(images.length * 3 * pixels);
-  const tables = [0, 1, 2].map(c => levels(mean[c], std[c]));
+  const [red, green, blue] = [0, 1, 2].map(c => levels(mean[c], std[c]));
   images.forEach(({ data }, n) => {
-    tables.forEach((table, c) => {
-      const start = (n * 3 + c) * pixels;
-      for (let i = 0, from = c; i < pixels; i++, from += 3) result[start + i] = table[data[from]];
-    });
+    const [r, g, b] = [0, 1, 2].map(c => (3 * n + c) * pixels);
+    for (let i = 0, from = 0; i < pixels; i++, from += 3) {
+      result[r + i] = red[data[from]];
+      result[g + i] = green[data[from + 1]];
+      result[b + i] = blue[data[from + 2]];
+    }
   });
   return result;
 }
 
 /** The 256 values a channel can take: all that normalisation ever computes. */
 function levels(mean: number, std: number): Float32Array {
-  const [m, s] = [Math.fround(mean), Math.fround(std)];
-  return Float32Array.from({ length: 256 }, (_, i) => Math.fround(Math.fround(i * (1 / 255)) - m) / s);
+  const key = `${mean} ${std}`;
+  let values = tables.get(key);
+  if (!values) {
+    const [m, s] = [Math.fround(mean), Math.fround(std)];
+    values = new Float32Array(256).map((_, i) => Math.fround(Math.fround(i * (1 / 255)) - m) / s);
+    tables.set(key, values);
+  }
+  return values;
 }
+
+const tables = new Map<string, Float32Array>();

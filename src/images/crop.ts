@@ -45,14 +45,15 @@ export function centerCrop(image: RgbImage, size: number): RgbImage {
 
 /** The image mirrored left to right. */
 export function flip(image: RgbImage): RgbImage {
-  const out = newImage(image.width, image.height);
-  const row = image.width * 3;
-  for (let at = 0; at < out.data.length; at += 3) {
-    const start = at - (at % row);
-    const from = start + row - 3 - (at - start);
-    out.data[at] = image.data[from];
-    out.data[at + 1] = image.data[from + 1];
-    out.data[at + 2] = image.data[from + 2];
+  const { data, width, height } = image;
+  const mirrored = new Uint8Array(data.length);
+  const row = 3 * width;
+  for (let end = row; end <= data.length; end += row) {
+    for (let to = end - row, from = end - 3; to < end; to += 3, from -= 3) {
+      mirrored[to] = data[from];
+      mirrored[to + 1] = data[from + 1];
+      mirrored[to + 2] = data[from + 2];
+    }
   }
-  return out;
+  return { data: mirrored, width, height };
 }

@@ -1,5 +1,5 @@
 /** Pillow's colour operators on 8-bit RGB, as timm's RandAugment uses them; every byte equal to Pillow's. */
-import { newImage, type RgbImage } from './image.ts';
+import type { RgbImage } from './image.ts';
 
 /** `ImageOps.autocontrast`: each channel stretched so that its darkest value is 0 and its lightest 255. */
 export function autoContrast(image: RgbImage): RgbImage {
@@ -62,10 +62,16 @@ export function solarizeAdd(image: RgbImage, add: number): RgbImage {
 }
 
 /** `ImageEnhance.Color`: factor 0 is grey, 1 the image. */
-export function color(image: RgbImage, factor: number): RgbImage {
-  const grey = newImage(image.width, image.height);
-  for (let at = 0; at < grey.data.length; at += 3) grey.data.fill(luma(image.data, at), at, at + 3);
-  return blend(grey, image, factor);
+export function color({ data, width, height }: RgbImage, factor: number): RgbImage {
+  const to = new Uint8Array(data.length);
+  const alpha = Math.fround(factor);
+  for (let at = 0; at < to.length; at += 3) {
+    const grey = luma(data, at);
+    to[at] = mix(grey, data[at], alpha);
+    to[at + 1] = mix(grey, data[at + 1], alpha);
+    to[at + 2] = mix(grey, data[at + 2], alpha);
+  }
+  return { data: to, width, height };
 }
 
 /** `ImageEnhance.Contrast`: factor 0 is the mean grey, 1 the image. */
@@ -89,22 +95,34 @@ export function sharpness(image: RgbImage, factor: number): RgbImage {
 /** The 3×3 kernel [1 1 1; 1 5 1; 1 1 1] / 13 in single precision and Pillow's order of sums; the border stays. */
 function smooth(image: RgbImage): RgbImage {
   const { data, width, height } = image;
-  const out = { ...image, data: data.slice() };
-  const side = Math.fround(1 / 13);
-  const middle = Math.fround(5 / 13);
+  const to = data.slice();
+  const sides = Float32Array.from({ length: 256 }, (_, value) => value * Math.fround(1 / 13));
+  const middles = Float32Array.from({ length: 256 }, (_, value) => value * Math.fround(5 / 13));
   const row = width * 3;
-  const sumRow = (at: number, centre: number): number =>
-    Math.fround(
-      Math.fround(Math.fround(data[at - 3] * side) + Math.fround(data[at] * centre)) + Math.fround(data[at + 3] * side),
-    );
-  for (let y = 1; y < height - 1; y++) {
-    for (let at = y * row + 3; at < (y + 1) * row - 3; at++) {
-      const below = Math.fround(0.5 + sumRow(at + row, side));
-      const here = Math.fround(below + sumRow(at, middle));
-      out.data[at] = Math.min(Math.fround(here + sumRow(at - row, side)), 255);
+  // The sums of the rows above and below hold for three rows each.
+  let [above, here, below] = [new Float32Array(row), new Float32Array(row), new Float32Array(row)];
+  const sumRow = (y: number, sums: Float32Array): void => {
+    const from = y * row;
+    for (let i = 3; i < row - 3; i++) {
+      const at = from + i;
+      sums[i] = Math.fround(sides[data[at - 3]] + sides[data[at]]) + sides[data[at + 3]];
     }
+  };
+  if (height > 2) {
+    sumRow(0, above);
+    sumRow(1, here);
   }
-  return out;
+  for (let y = 1; y < height - 1; y++) {
+    sumRow(y + 1, below);
+    for (let i = 3; i < row - 3; i++) {
+      const at = y * row + i;
+      const middle = Math.fround(Math.fround(sides[data[at - 3]] + middles[data[at]]) + sides[data[at + 3]]);
+      const sum = Math.fround(Math.fround(Math.fround(0.5 + below[i]) + middle) + above[i]);
+      to[at] = sum >= 255 ? 255 : sum;
+    }
+    [above, here, below] = [here, below, above];
+  }
+  return { data: to, width, height };
 }
 
 /** ITU-R 601 luma of the pixel at `at` in Pillow's fixed point. */
@@ -113,11 +131,11 @@ function luma(data: Uint8Array, at: number): number {
 }
 
 /** `Image.blend(from, to, factor)`. */
-function blend(from: RgbImage, to: RgbImage, factor: number): RgbImage {
-  const out = newImage(to.width, to.height);
+function blend({ data: from }: RgbImage, { data: to, width, height }: RgbImage, factor: number): RgbImage {
+  const data = new Uint8Array(to.length);
   const alpha = Math.fround(factor);
-  for (let i = 0; i < out.data.length; i++) out.data[i] = mix(from.data[i], to.data[i], alpha);
-  return out;
+  for (let i = 0; i < data.length; i++) data[i] = mix(from[i], to[i], alpha);
+  return { data, width, height };
 }
 
 function blendTable(from: number, factor: number): Uint8ClampedArray {
@@ -128,7 +146,7 @@ function blendTable(from: number, factor: number): Uint8ClampedArray {
 /** One value of Pillow's blend: single precision, cut towards zero, clipped. */
 function mix(from: number, to: number, alpha: number): number {
   const value = Math.fround(from + Math.fround(alpha * (to - from)));
-  return value <= 0 ? 0 : Math.trunc(Math.min(value, 255));
+  return value <= 0 ? 0 : value >= 255 ? 255 : value | 0;
 }
 
 function identity(): Uint8ClampedArray {
@@ -140,16 +158,32 @@ function table(value: (i: number) => number): Uint8ClampedArray {
 }
 
 function lookUp(image: RgbImage, map: Uint8ClampedArray): RgbImage {
-  return perChannel(image, () => map);
+  return mapped(image, map, map, map);
+}
+
+/** The image with each channel's values exchanged by its table. */
+function mapped(
+  { data, width, height }: RgbImage,
+  red: Uint8ClampedArray,
+  green: Uint8ClampedArray,
+  blue: Uint8ClampedArray,
+): RgbImage {
+  const to = new Uint8Array(data.length);
+  for (let at = 0; at < to.length; at += 3) {
+    to[at] = red[data[at]];
+    to[at + 1] = green[data[at + 1]];
+    to[at + 2] = blue[data[at + 2]];
+  }
+  return { data: to, width, height };
 }
 
 function perChannel(image: RgbImage, mapOf: (counts: Uint32Array) => Uint8ClampedArray): RgbImage {
-  const out = newImage(image.width, image.height);
-  for (let channel = 0; channel < 3; channel++) {
-    const counts = new Uint32Array(256);
-    for (let at = channel; at < image.data.length; at += 3) counts[image.data[at]]++;
-    const map = mapOf(counts);
-    for (let at = channel; at < image.data.length; at += 3) out.data[at] = map[image.data[at]];
+  const { data } = image;
+  const [red, green, blue] = [new Uint32Array(256), new Uint32Array(256), new Uint32Array(256)];
+  for (let at = 0; at < data.length; at += 3) {
+    red[data[at]]++;
+    green[data[at + 1]]++;
+    blue[data[at + 2]]++;
   }
-  return out;
+  return mapped(image, mapOf(red), mapOf(green), mapOf(blue));
 }
