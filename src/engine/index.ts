@@ -1,5 +1,5 @@
 /** The engine: trace a computation, derive its gradient, run both with ONNX Runtime. */
-export { gradient } from './gradient.ts';
+export { type GradientOptions, gradient } from './gradient.ts';
 export * from './graph.ts';
 export {
   type FreeExtent,
@@ -12,5 +12,6 @@ export {
 } from './onnx.ts';
 export * from './ops/index.ts';
 export * from './optimizer.ts';
+export { after, type Segments } from './recompute.ts';
 export { compile, type Device, type Session, type SessionOptions } from './session.ts';
 export { type Shape, showShape, sizeOf } from './shape.ts';

@@ -1,7 +1,9 @@
 /** Memory from sizes, against sums by hand. */
 import { expect, it } from 'vitest';
+import { parseClipConfig } from '../clip/towers/config.ts';
 import { add, input, matMul, mul, program, reshape, state, sum } from '../engine/index.ts';
 import { programMemory } from './estimate.ts';
+import { stepProgram } from './step.ts';
 
 it('counts states, second copies of those that wait for readers, inputs, and what lives at once', () => {
   const x = input('x', 'float32', [10, 10]);
@@ -25,4 +27,17 @@ it('needs no memory for a second pass over what is gone', () => {
   let y = x;
   for (let i = 0; i < 20; i++) y = mul(y, 2);
   expect(programMemory(program({ y }))).toEqual({ resident: 0, live: 400 + 800 });
+});
+
+it('falls with blocks that are computed again: what enters them stays, and one block', () => {
+  const vision_config = {
+    ...{ image_size: 64, patch_size: 8, hidden_size: 32, intermediate_size: 128 },
+    ...{ num_attention_heads: 2, num_hidden_layers: 12 },
+  };
+  const config = parseClipConfig({ projection_dim: 16, vision_config });
+  const live = (gradCheckpointing: boolean): number =>
+    programMemory(stepProgram({ config, batch: 16, names: 10, logitScale: 100, gradCheckpointing })).live;
+  expect(live(true)).toBeLessThan(0.25 * live(false));
+  // Twelve inputs of blocks, 16 x 65 tokens of 32 values.
+  expect(live(true)).toBeGreaterThan(12 * 4 * 16 * 65 * 32);
 });

@@ -1,5 +1,5 @@
 /** What a program will hold in memory, from its sizes alone. */
-
+import { executionOrder } from '../engine/execution-order.ts';
 import { inPlaceStates } from '../engine/in-place.ts';
 import type { OperatorName, Program, Tensor } from '../engine/index.ts';
 import { sizeOf } from '../engine/index.ts';
@@ -7,7 +7,7 @@ import { sizeOf } from '../engine/index.ts';
 export interface ProgramMemory {
   /** Bytes of states and of the second copies of those that cannot be overwritten where they lie. */
   readonly resident: number;
-  /** Most bytes of inputs and values between nodes that live at once, when nodes run in the program's order. */
+  /** Most bytes of inputs and values between nodes that live at once, when nodes run in ONNX Runtime's order. */
   readonly live: number;
 }
 
@@ -33,7 +33,8 @@ export function programMemory(program: Program): ProgramMemory {
   const roots = new Map<Tensor, Tensor>();
   const rootOf = (tensor: Tensor): Tensor => roots.get(tensor) ?? tensor;
   const last = new Map<Tensor, number>();
-  program.nodes.forEach((node, i) => {
+  const nodes = executionOrder(program);
+  nodes.forEach((node, i) => {
     if (VIEWS.has(node.operator)) roots.set(node.outputs[0], rootOf(node.inputs[0]));
     for (const tensor of [...node.inputs, ...node.outputs]) last.set(rootOf(tensor), i);
   });
@@ -44,7 +45,7 @@ export function programMemory(program: Program): ProgramMemory {
   }
   let now = 0;
   let live = 0;
-  program.nodes.forEach((node, i) => {
+  nodes.forEach((node, i) => {
     // What a program returns lies in memory of its own, which is counted with the states.
     for (const output of node.outputs) if (!roots.has(output) && !returned.has(output)) now += bytes(output);
     live = Math.max(live, now);

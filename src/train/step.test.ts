@@ -5,6 +5,8 @@ import { type ClipConfig, parseClipConfig } from '../clip/towers/config.ts';
 import { visionTower } from '../clip/towers/vision.ts';
 import { compile, input, program, state, type TensorData } from '../engine/index.ts';
 import { layerScale, stepProgram, trainedShapes } from './step.ts';
+import { tunePlan } from './tune.ts';
+import { startWeights } from './weights.ts';
 
 const optionsOf = (facts: TrainFacts, config: ClipConfig) => ({
   config,
@@ -167,4 +169,38 @@ test('the learning rate falls from the projection to the embedding', () => {
   expect(scale('vision_model.encoder.layers.2.mlp.fc1.weight')).toBe(0.5);
   expect(scale('vision_model.encoder.layers.0.mlp.fc1.weight')).toBe(0.125);
   expect(scale('vision_model.embeddings.class_embedding')).toBe(0.0625);
+});
+
+test.each([
+  ['vit', {}],
+  ['resnet', {}],
+  ['siglip', {}],
+  ['vit', { tune: 'lora' as const }],
+])('a %s whose blocks are computed again takes the same steps, bit by bit %o', async (name, settings) => {
+  const record = await trainGolden(name);
+  const { facts, config, start } = record;
+  const plan = tunePlan(config, settings);
+  const weights = Object.fromEntries(
+    Object.entries(start)
+      .filter(([key]) => key.startsWith('student.'))
+      .map(([key, data]) => [key.slice('student.'.length), data as Float32Array]),
+  );
+  const run = async (gradCheckpointing: boolean) => {
+    const graph = stepProgram({ ...optionsOf(facts, config), plan, gradCheckpointing });
+    const copies = graph.nodes.filter(({ place }) => place.includes('recompute')).length;
+    const session = await compile(graph, { threads: 1 });
+    try {
+      await session.setState({ head: start.head, ...startWeights(weights, plan, 0) });
+      const outputs = [];
+      for (const i of [0, 1, 2]) outputs.push(await session.run(feedsOf(record, i)));
+      return { copies, outputs, states: await session.getState() };
+    } finally {
+      await session.dispose();
+    }
+  };
+  const [kept, again] = [await run(false), await run(true)];
+  expect(kept.copies).toBe(0);
+  expect(again.copies).toBeGreaterThan(10);
+  expect(again.outputs).toEqual(kept.outputs);
+  expect(again.states).toEqual(kept.states);
 });

@@ -36,6 +36,7 @@ import {
   where,
 } from '../engine/index.ts';
 import { keptTokens } from './patch-dropout.ts';
+import { blockSegments } from './segments.ts';
 import { tunedTower } from './tower.ts';
 import { type TunePlan, tunePlan } from './tune.ts';
 
@@ -57,6 +58,8 @@ export interface StepOptions {
   accumulate?: number;
   /** What is trained; default the whole image tower. */
   plan?: TunePlan;
+  /** The student's blocks are computed again in the backward pass and not kept; default false. Changes no bit. */
+  gradCheckpointing?: boolean;
 }
 
 /**
@@ -76,7 +79,7 @@ export interface StepOptions {
  * images of one run, so a step is the mean of its runs.
  */
 export function stepProgram(options: StepOptions): Program {
-  const { config, batch, names, logitScale, clip, accumulate: runs = 1 } = options;
+  const { config, batch, names, logitScale, clip, accumulate: runs = 1, gradCheckpointing = false } = options;
   const plan = options.plan ?? tunePlan(config);
   const tower = tunedTower(config, plan, batch);
   const [student, teacher] = [tower.trained('student'), tower.trained('teacher')];
@@ -97,7 +100,8 @@ export function stepProgram(options: StepOptions): Program {
   const structuralLoss = maskedMean(sub(normaliser, logitOf(labels)), known);
   const loss = add(mul(instance, number('instanceWeight')), mul(structuralLoss, number('structuralWeight')));
 
-  const derived = gradient(loss, Object.values(student));
+  const recompute = gradCheckpointing ? blockSegments(config, z) : undefined;
+  const derived = gradient(loss, Object.values(student), { recompute });
   const raw: Tensors = Object.fromEntries(Object.keys(student).map((name, i) => [name, derived[i]]));
   const sums = runs > 1 ? accumulate(raw, number('keep')) : {};
   const averaged = runs > 1 ? mapTensors(raw, name => mul(sums[`accumulated.${name}`], 1 / runs)) : raw;
