@@ -198,6 +198,11 @@ export const configSchema = z.strictObject({
     .optional()
     .describe('Images computed at once, to save memory; a step adds up several. Default all of the batch')
     .meta(of('train')),
+  gradCheckpointing: z
+    .boolean()
+    .default(false)
+    .describe('Compute activations again in the backward pass: much less memory, a fifth more time, the same result')
+    .meta(of('train')),
   tune: z
     .enum(TUNES)
     .default('full')

@@ -49,6 +49,7 @@ export async function estimateTraining(images: readonly string[], options: Confi
     const runs = steps.batch / steps.micro;
     const graph = stepProgram({
       ...{ config: model, batch: steps.micro, names: entries.length, logitScale, plan, accumulate: runs },
+      gradCheckpointing: config.gradCheckpointing,
       ...{ weightDecay: config.weightDecay, layerDecay: config.layerDecay, clip: config.clipNorm ?? undefined },
     });
     const weights = await checkpoint.readWeights(visionParameters(model).map(({ name }) => name));

@@ -119,6 +119,7 @@ export async function train(
         device: config.device,
         threads: config.threads,
         workers: config.workers,
+        gradCheckpointing: config.gradCheckpointing,
         cacheBytes: config.cacheBytes,
       },
       { folder: run.folder, report: progress => tell(run, progress, tracking), signal: run.hooks.signal },

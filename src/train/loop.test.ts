@@ -183,6 +183,21 @@ describe('a training that is interrupted and called again ends in the same bytes
     expect(await remains('killed')).toEqual(reference);
   });
 
+  it('with activations kept before and computed again after', async () => {
+    const vision_config = { ...(data.config.vision_config as object), num_hidden_layers: 3 };
+    const config = parseClipConfig({ projection_dim: 8, vision_config, text_config: data.config.text_config });
+    const deep = { ...data, config, weights: initialise(config, visionParameters(config), 2) };
+    const whole = await run('deep', {}, {}, deep);
+    const controller = new AbortController();
+    const report = (progress: TrainProgress) => {
+      if (progress.kind === 'step' && progress.step === 5) controller.abort();
+    };
+    const stopped = run('deep again', {}, { report, signal: controller.signal }, deep);
+    await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await run('deep again', { gradCheckpointing: true }, {}, deep)).toEqual(whole);
+    expect(await remains('deep again')).toEqual(await remains('deep'));
+  });
+
   it('in parts of a batch', async () => {
     const whole = await run('parts', { microBatch: 2 });
     expect(await interrupted('parts stopped', [5], data, { microBatch: 2 })).toEqual(whole);

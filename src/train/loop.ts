@@ -60,7 +60,7 @@ export async function train(
   { folder, report, signal }: TrainPlace,
 ): Promise<TrainResult> {
   const { config, files, prototypes } = data;
-  const { device, threads, workers, cacheBytes, logEvery = 10 } = options;
+  const { device, threads, workers, cacheBytes, gradCheckpointing, logEvery = 10 } = options;
   const given = Object.entries(options).filter(([name, value]) => name in METHOD_SETTINGS && value !== undefined);
   const s = { ...METHOD_SETTINGS, ...Object.fromEntries(given) };
   checkTraining(data, s);
@@ -106,7 +106,7 @@ export async function train(
     const { weightDecay, layerDecay } = s;
     const graph = stepProgram({
       ...{ config, batch: plan.micro, names, logitScale, weightDecay, layerDecay },
-      ...{ clip: options.clip, accumulate: runs, plan: tuning },
+      ...{ clip: options.clip, accumulate: runs, plan: tuning, gradCheckpointing },
     });
     // What is frozen is laid out for products once, and held only there.
     const session = await compile(graph, { device, threads, frozen: tuning.frozen.length > 0 });

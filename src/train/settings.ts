@@ -44,6 +44,8 @@ export interface TrainSettings extends Partial<MethodSettings>, TuneSettings {
   clip?: number;
   /** Images computed at once, to bound the memory of a step; must divide the batch to leave it as it is. Default all. */
   microBatch?: number;
+  /** The student's blocks are computed again in the backward pass: less memory, more time, the same bytes. Default false. */
+  gradCheckpointing?: boolean;
   /** What becomes of clusters without a name, as in `vote`. */
   starved?: Starved;
   /** How structural labels are renewed; default the vote of METHOD §3. Whatever it depends on belongs into the caller's key. */
