@@ -1,10 +1,11 @@
-/** k-means, the assignment of names, and nearest names, beside scikit-learn, faiss, scipy and numpy. */
+/** k-means, the assignment of names, nearest names, and the number of clusters, beside scikit-learn, faiss, scipy and numpy. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { assignSparse, type SparseScores } from '../src/discover/assign-sparse.ts';
+import { type Estimate, estimateK } from '../src/discover/estimate-k.ts';
 import { KMeans } from '../src/discover/kmeans/kmeans.ts';
 import { NameSearch } from '../src/discover/nearest.ts';
 import { S3aError } from '../src/errors.ts';
@@ -78,6 +79,7 @@ export async function benchDiscovery(args: string[]): Promise<void> {
     }
     if (wanted('assignment')) add(await assignment(bench));
     if (wanted('nearest')) add(await nearest(bench));
+    if (wanted('estimate')) add(await estimate(bench));
     if (values.json) console.log(JSON.stringify({ bench: 'discovery', images, width: WIDTH, threads, rounds, rows }));
   } finally {
     peer?.close();
@@ -229,6 +231,20 @@ async function assignment({ folder, peer, rounds }: Bench): Promise<DiscoveryRow
     throw new S3aError('BENCH', `assignment: a total of ${totals.ours}, but ${totals.scipy} of scipy`);
   }
   return rowOf(`assignment, 1,000 × ${NAMES}`, times, { total: totals });
+}
+
+/** The number of clusters by the whole search of METHOD §4 over images of 300 kinds; nothing else offers this search. */
+async function estimate({ threads, images }: Bench): Promise<DiscoveryRow> {
+  const kinds = 300;
+  const rows = mixture(images, WIDTH, kinds);
+  let found: Estimate | undefined;
+  const time = await timed(async () => {
+    found = await estimateK(rows, { width: WIDTH, threads });
+    return {};
+  });
+  const { k, curve, verdict } = found!;
+  const facts = { kinds, k, tried: curve.length, flat: verdict.flat };
+  return rowOf('estimate of the number of clusters, 50 to 2,000', new Map([['ours', [time]]]), facts);
 }
 
 /** The nearest of 20,071 names; the peer is the best plain product, as if it cost nothing to find the largest of a row. */

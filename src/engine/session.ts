@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
 import type { DType, Program, Tensor, TensorData } from './graph.ts';
-import { inPlaceStates } from './in-place.ts';
+import { inPlaceStates, waitForReaders } from './in-place.ts';
 import { outputName, toOnnx } from './onnx.ts';
 import { type Shape, showShape, sizeOf } from './shape.ts';
 
@@ -85,7 +85,7 @@ const ARRAYS: Record<DType, string> = {
  * const { y } = await session.run({ x: Float32Array.of(1, 2) }); // 3, 6
  * await session.dispose();
  */
-export async function compile(program: Program, options: SessionOptions = {}): Promise<Session> {
+export async function compile(traced: Program, options: SessionOptions = {}): Promise<Session> {
   const { device = 'cpu', threads, frozen = false, profile } = options;
   if (device !== 'cpu' && device !== 'webgpu') {
     throw new S3aError('DEVICE', `unknown device '${String(device)}'`, 'Use cpu or webgpu.');
@@ -93,6 +93,8 @@ export async function compile(program: Program, options: SessionOptions = {}): P
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new S3aError('THREADS', `cannot run on ${threads} threads`, 'Use an integer of 1 or more.');
   }
+  // A GPU has buffers of its own, and many small nodes cost more there.
+  const program = device === 'cpu' ? waitForReaders(traced) : traced;
   const inPlace = inPlaceStates(program);
   const constants = new Set(
     frozen && device === 'cpu' ? statesOf(program).filter(name => !program.outputs.has(name)) : [],

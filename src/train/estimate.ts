@@ -1,6 +1,6 @@
 /** What a program will hold in memory, from its sizes alone. */
 import { executionOrder } from '../engine/execution-order.ts';
-import { inPlaceStates } from '../engine/in-place.ts';
+import { inPlaceStates, waitForReaders } from '../engine/in-place.ts';
 import type { OperatorName, Program, Tensor } from '../engine/index.ts';
 import { sizeOf } from '../engine/index.ts';
 
@@ -19,7 +19,8 @@ const BYTES: Record<Tensor['dtype'], number> = {
 const VIEWS: ReadonlySet<OperatorName> = new Set(['Reshape']);
 
 /** The memory of a program's runs. */
-export function programMemory(program: Program): ProgramMemory {
+export function programMemory(traced: Program): ProgramMemory {
+  const program = waitForReaders(traced);
   const bytes = ({ dtype, shape }: Tensor): number => BYTES[dtype] * sizeOf(shape);
   const inPlace = inPlaceStates(program);
   let resident = 0;
