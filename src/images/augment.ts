@@ -118,15 +118,27 @@ export function normalise(images: readonly RgbImage[], mean: Rgb, std: Rgb, out?
   const pixels = width * height;
   const result = out ?? new Float32Array(images.length * 3 * pixels);
   const [red, green, blue] = [0, 1, 2].map(c => levels(mean[c], std[c]));
-  images.forEach(({ data }, n) => {
-    const [r, g, b] = [0, 1, 2].map(c => (3 * n + c) * pixels);
-    for (let i = 0, from = 0; i < pixels; i++, from += 3) {
-      result[r + i] = red[data[from]];
-      result[g + i] = green[data[from + 1]];
-      result[b + i] = blue[data[from + 2]];
-    }
-  });
+  for (const [n, { data }] of images.entries()) {
+    const at = 3 * n * pixels;
+    separate(data, red, green, blue, result.subarray(at, at + 3 * pixels));
+  }
   return result;
+}
+
+/** Looks up interleaved channels into one plane each; a function of its own, since it is faster than the same in a loop. */
+function separate(
+  data: Uint8Array,
+  red: Float32Array,
+  green: Float32Array,
+  blue: Float32Array,
+  to: Float32Array,
+): void {
+  const pixels = to.length / 3;
+  for (let i = 0, from = 0; i < pixels; i++, from += 3) {
+    to[i] = red[data[from]];
+    to[pixels + i] = green[data[from + 1]];
+    to[2 * pixels + i] = blue[data[from + 2]];
+  }
 }
 
 /** The 256 values a channel can take: all that normalisation ever computes. */

@@ -130,6 +130,9 @@ describe('bad files', () => {
       .png()
       .toFile(path);
     expect(await refusalOf(path, 59_999)).toMatch(/300×200 = 60000 pixels is over the limit of 59999/);
+    const jpeg = join(folder, 'wide.jpg');
+    await sharp(path).toFile(jpeg);
+    expect(await refusalOf(jpeg, 59_999)).toMatch(/300×200 = 60000 pixels is over the limit of 59999/);
     const png = await readFile(path);
     // The header claims 4 billion pixels that are not there.
     png.writeUInt32BE(65_536, 16);

@@ -2,6 +2,7 @@
 import { chmod, copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pattern } from '../../test/images.ts';
@@ -136,6 +137,24 @@ describe('createLoader', () => {
       const again = await collect(loader.batches({ ...request, indices: [10, 0, 10] }));
       expect([...again[0].indices]).toEqual([10, 0, 10]);
     });
+  });
+
+  it('reads ahead a batch a thread and one more, however long the consumer takes', async () => {
+    for (const workers of [0, 1, 3]) {
+      const files = Array.from({ length: 12 }, (_, i) => `ahead ${workers} ${i}.png`);
+      for (const file of files) await copyFile(join(root, FILES[1]), join(root, file));
+      await using({ files, workers }, async loader => {
+        const batches = loader.batches({ ...request, batchSize: 1 });
+        await batches.next();
+        // Long enough for all files, were they read; what was read before they are emptied cannot fail any more.
+        await sleep(500);
+        for (const file of files) await writeFile(join(root, file), '');
+        const rest = await collect(batches);
+        const read = rest.filter(({ failed }) => failed.length === 0).length;
+        expect(read).toBeGreaterThan(0);
+        expect(read).toBeLessThanOrEqual(workers + 1);
+      });
+    }
   });
 
   it('leaves the event loop free while threads work', async () => {

@@ -13,8 +13,13 @@ export interface Weights {
 /** Bytes behind every area that vectors may touch without using what is there. */
 const SLACK = 32;
 
+const WORD = 8;
+
 /** Bytes of source rows that are copied at once, so that they are still in the cache when they are read. */
 const STRIP = 2 ** 18;
+
+/** The bits of a weight's lower half; a constant, since a power is computed anew each time. */
+const LOW = 2 ** SPLIT - 1;
 
 /** Weights as the kernel reads them: where each output pixel begins, and its taps, filled up with zeros to whole groups. */
 interface Packed {
@@ -33,7 +38,7 @@ function pack({ first, count, values, stride }: Weights, group: number, origin: 
       const value = values[i * stride + k];
       const at = 2 * (i * taps + k) - (k % 2);
       halves[at] = value >> SPLIT;
-      halves[at + 2] = value & (2 ** SPLIT - 1);
+      halves[at + 2] = value & LOW;
     }
   }
   return { firsts: first.map(pixel => (pixel - origin) * bytes), halves, taps };
@@ -51,7 +56,9 @@ export function resample(image: RgbImage, region: Rect, window: Rect, columns?: 
   checkSize(width, height);
   const length = 3 * width;
   // One byte more, since the fourth byte of a row's last pixel must not reach into the row below.
-  const [sourceStride, bandStride] = [3 * (right - left), length + 1];
+  const [sourceLength, bandStride] = [3 * (right - left), length + 1];
+  // Rows keep their alignment to words: the bytes of shared memory are copied one by one where it changes.
+  const sourceStride = sourceLength + ((3 * (image.width - right + left)) % WORD);
   const across = columns && pack(columns, ROW_TAPS, left, 3);
   const down = rows && pack(rows, COLUMN_TAPS, top, bandStride);
   const stripRows = Math.min(bottom - top + 1, Math.max(2, 2 * Math.floor(STRIP / sourceStride / 2)));
@@ -62,7 +69,7 @@ export function resample(image: RgbImage, region: Rect, window: Rect, columns?: 
     size += Math.ceil((bytes + SLACK) / 16) * 16;
     return at;
   };
-  const strip = across ? area(stripRows * sourceStride + 3 * across.taps) : 0;
+  const strip = across ? area(WORD + stripRows * sourceStride + 3 * across.taps) : 0;
   const band = area((bottom - top + 1 + (down?.taps ?? 0)) * bandStride);
   const out = down ? area(height * length) : band;
   const [firsts, weights] = across ? [area(4 * width), area(across.halves.byteLength)] : [0, 0];
@@ -80,10 +87,12 @@ export function resample(image: RgbImage, region: Rect, window: Rect, columns?: 
     put(kernel, weights, across.halves);
     for (let row = top; row < bottom; row += stripRows) {
       const count = Math.min(stripRows, bottom - row);
-      copyRows(source(row), { bytes, at: strip, stride: sourceStride }, sourceStride, count);
+      const from = source(row);
+      const at = strip + ((image.data.byteOffset + from.at) % WORD);
+      copyRows(from, { bytes, at, stride: sourceStride }, sourceLength, count);
       const to = band + (row - top) * bandStride;
       const end = to + count * bandStride;
-      kernel.alongRows(strip, sourceStride, to, bandStride, end, firsts, firsts + 4 * width, weights, 4 * across.taps);
+      kernel.alongRows(at, sourceStride, to, bandStride, end, firsts, firsts + 4 * width, weights, 4 * across.taps);
     }
   } else {
     copyRows(source(top), { bytes, at: band, stride: bandStride }, length, bottom - top);
@@ -116,6 +125,10 @@ interface Rows {
 
 /** Copies the first `length` bytes of `count` rows. */
 function copyRows(from: Rows, to: Rows, length: number, count: number): void {
+  if (from.stride === length && to.stride === length) {
+    to.bytes.set(from.bytes.subarray(from.at, from.at + count * length), to.at);
+    return;
+  }
   for (let row = 0; row < count; row++) {
     const start = from.at + row * from.stride;
     to.bytes.set(from.bytes.subarray(start, start + length), to.at + row * to.stride);

@@ -42,6 +42,21 @@ describe('resize', () => {
     );
   });
 
+  it('resizes a region as if it had been cut out', () => {
+    const side = fc.integer({ min: 1, max: 40 });
+    const source = fc.record({ width: side, height: fc.integer({ min: 1, max: 300 }), w: side, h: side });
+    fc.assert(
+      fc.property(source, fc.array(fc.nat(1000), { minLength: 4, maxLength: 4 }), ({ width, height, w, h }, draws) => {
+        const x = draws[0] % width;
+        const y = draws[1] % height;
+        const region = { x, y, width: 1 + (draws[2] % (width - x)), height: 1 + (draws[3] % (height - y)) };
+        const image = pattern(width, height);
+        expect(resize(image, w, h, { region })).toEqual(resize(crop(image, region), w, h));
+      }),
+      { numRuns: 100, seed: 1 },
+    );
+  });
+
   it('refuses sizes, boxes and windows that make no sense, in one line', () => {
     const image = pattern(4, 3);
     expect(() => resize(image, 0, 3)).toThrow(/does not lie/);
@@ -50,6 +65,9 @@ describe('resize', () => {
     );
     expect(() => resize(image, 2, 2, { window: { x: 1, y: 0, width: 2, height: 2 } })).toThrow(
       /window 2×2 at \(1, 0\)/,
+    );
+    expect(() => resize(image, 2, 2, { region: { x: 2, y: 0, width: 3, height: 1 } })).toThrow(
+      /region 3×1 at \(2, 0\)/,
     );
     expect(() => resize(image, 100_000, 100_000)).toThrow(/over the limit/);
   });
