@@ -118,7 +118,7 @@ function smooth(image: RgbImage): RgbImage {
       const at = y * row + i;
       const middle = Math.fround(Math.fround(sides[data[at - 3]] + middles[data[at]]) + sides[data[at + 3]]);
       const sum = Math.fround(Math.fround(Math.fround(0.5 + below[i]) + middle) + above[i]);
-      to[at] = sum >= 255 ? 255 : sum;
+      to[at] = Math.min(sum, 255);
     }
     [above, here, below] = [here, below, above];
   }
