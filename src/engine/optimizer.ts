@@ -3,6 +3,7 @@ import { state, type Tensor, within } from './graph.ts';
 import { add, cast, div, exp, maximum, mul, sqrt, square, sub } from './ops/elementwise.ts';
 import { concat, reshape, split } from './ops/layout.ts';
 import { sum } from './ops/reduce.ts';
+import { after } from './recompute.ts';
 import { sizeOf } from './shape.ts';
 
 /** Tensors by parameter name. */
@@ -22,6 +23,8 @@ export interface AdamWOptions {
   scale?: (name: string) => number;
   /** Prefix of the moments' names; default `adamw`. */
   prefix?: string;
+  /** What is computed before the update of a large parameter, while its gradient is there in any case; default nothing. */
+  waits?: (name: string) => readonly Tensor[];
 }
 
 /**
@@ -62,7 +65,9 @@ export function adamW(
     const out: Tensors = {};
     for (const { names, of, split } of grouped(parameters, kind)) {
       const { scale, decays: decaying } = kind(names[0]);
-      const { stepSize, kept } = scalarsOf(scale);
+      const { stepSize: size, kept } = scalarsOf(scale);
+      const waits = names.length === 1 ? (options.waits?.(names[0]) ?? []) : [];
+      const stepSize = waits.length > 0 ? after(size, waits) : size;
       const moments = (which: string): Tensors =>
         Object.fromEntries(names.map(name => [name, state(`${prefix}.${which}.${name}`, parameters[name].shape)]));
       const [w, g, m, v] = [of(parameters), of(gradients), of(moments('m')), of(moments('v'))];
@@ -147,10 +152,19 @@ function grouped(parameters: Tensors, kindOf: (name: string) => object): Group[]
   });
 }
 
-/** The Euclidean norm of all gradients together, a scalar. */
-export function gradientNorm(gradients: Tensors): Tensor {
-  const squares = grouped(gradients, () => ({})).map(({ of }) => sum(square(of(gradients))));
-  return sqrt(squares.reduce((a, b) => add(a, b)));
+/** Sums of squares, scalars by name; small gradients share one. */
+export function squareSums(gradients: Tensors): Tensors {
+  return Object.fromEntries(
+    grouped(gradients, () => ({})).flatMap(({ names, of }) => {
+      const squares = sum(square(of(gradients)));
+      return names.map(name => [name, squares]);
+    }),
+  );
+}
+
+/** The Euclidean norm of all gradients together, a scalar, from `squareSums`. */
+export function gradientNorm(gradients: Tensors, squares = squareSums(gradients)): Tensor {
+  return sqrt([...new Set(Object.values(squares))].reduce((a, b) => add(a, b)));
 }
 
 /** Gradients scaled so that their norm is at most `limit`, as torch.nn.utils.clip_grad_norm_ does. */

@@ -128,6 +128,9 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
       // A planned block for all values would lie beside what the first run has taken, which is never given back; a plan is no
       // faster (ViT-B/32, 32 images: 1.2 GiB less).
       enableMemPattern: false,
+      // What this fusion makes of the slices of small weights runs before all else, with everything that it needs, and so brings
+      // the whole backward pass before the first update: every gradient would live at once.
+      extra: { optimization: { disable_specified_optimizers: 'GatherSliceToSplitFusion' } },
       // Errors come as exceptions; ONNX Runtime's own log would only repeat them.
       logSeverityLevel: 4,
       ...(threads ? { intraOpNumThreads: threads } : {}),

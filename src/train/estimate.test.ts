@@ -41,3 +41,18 @@ it('falls with blocks that are computed again: what enters them stays, and one b
   // Twelve inputs of blocks, 16 x 65 tokens of 32 values.
   expect(live(true)).toBeGreaterThan(12 * 4 * 16 * 65 * 32);
 });
+
+it('holds no gradient of a large weight after its update, with blocks that are computed again', () => {
+  const vision_config = {
+    ...{ image_size: 16, patch_size: 8, hidden_size: 256, intermediate_size: 1024 },
+    ...{ num_attention_heads: 2, num_hidden_layers: 8 },
+  };
+  const config = parseClipConfig({ projection_dim: 128, vision_config });
+  const options = { config, batch: 1, names: 10, logitScale: 100 };
+  const trained = 4 * 256 * 256 * 12 * 8;
+  const { resident, live } = programMemory(stepProgram({ ...options, gradCheckpointing: true }));
+  // Student, two moments and teacher, once each; small vectors twice.
+  expect(resident).toBeGreaterThan(4 * trained);
+  expect(resident).toBeLessThan(4.3 * trained);
+  expect(live).toBeLessThan(0.4 * trained);
+});

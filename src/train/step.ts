@@ -27,6 +27,7 @@ import {
   reciprocal,
   reshape,
   type Shape,
+  squareSums,
   state,
   sub,
   sum,
@@ -105,9 +106,12 @@ export function stepProgram(options: StepOptions): Program {
   const raw: Tensors = Object.fromEntries(Object.keys(student).map((name, i) => [name, derived[i]]));
   const sums = runs > 1 ? accumulate(raw, number('keep')) : {};
   const averaged = runs > 1 ? mapTensors(raw, name => mul(sums[`accumulated.${name}`], 1 / runs)) : raw;
+  const squares = squareSums(averaged);
   const { gradients, norm } =
-    clip === undefined ? { gradients: averaged, norm: gradientNorm(averaged) } : clipGradients(averaged, clip);
-  const updates = update(options, student, teacher, gradients, number);
+    clip === undefined ? { gradients: averaged, norm: gradientNorm(averaged, squares) } : clipGradients(averaged, clip);
+  // A gradient that the norm still needs would outlive its update.
+  const waits = gradCheckpointing && clip === undefined ? (name: string): Tensor[] => [squares[name]] : undefined;
+  const updates = update(options, student, teacher, gradients, number, waits);
   return program({
     loss,
     instanceLoss: instance,
@@ -164,9 +168,11 @@ function update(
   teacher: Tensors,
   gradients: Tensors,
   number: (name: string) => Tensor,
+  waits?: (name: string) => readonly Tensor[],
 ): Tensors {
   const stepped = adamW(student, gradients, number('learningRate'), number('step'), {
     weightDecay,
+    waits,
     scale: name => layerScale(config, name.slice('student.'.length), layerDecay),
   });
   const learned = mapTensors(teacher, name => stepped[`student${name.slice('teacher'.length)}`]);
