@@ -53,7 +53,6 @@ const WORKS: readonly Work[] = [
 ];
 
 const CLIP = {
-  size: 224,
   mean: [0.48145466, 0.4578275, 0.40821073],
   std: [0.26862954, 0.26130258, 0.27577711],
   crop: 'torchvision',
@@ -68,6 +67,7 @@ export async function benchImages(args: string[]): Promise<void> {
       batch: { type: 'string', default: '32' },
       workers: { type: 'string', default: '2' },
       rounds: { type: 'string', default: '5' },
+      size: { type: 'string', default: '224' },
       only: { type: 'string', default: '' },
       folder: { type: 'string' },
       python: { type: 'string' },
@@ -79,8 +79,12 @@ export async function benchImages(args: string[]): Promise<void> {
   let peer: Peer | undefined;
   try {
     const files = await photographs(folder, images);
-    const bench: Bench = { root: folder, files, batch, workers, rounds };
-    peer = await startPeer('images_torch.py', { folder, files, batch, workers, ...CLIP }, values.python);
+    const bench: Bench = {
+      options: { root: folder, files, workers, size: Number(values.size), ...CLIP },
+      batch,
+      rounds,
+    };
+    peer = await startPeer('images_torch.py', { ...bench.options, batch }, values.python);
     if (peer) await compareViews(bench, peer);
     const rows: ImagesRow[] = [];
     for (const work of WORKS.filter(({ name }) => name.includes(values.only))) {
@@ -88,7 +92,8 @@ export async function benchImages(args: string[]): Promise<void> {
       rows.push(row);
       if (!values.json) console.log(describe(row));
     }
-    if (values.json) console.log(JSON.stringify({ bench: 'images', images, batch, workers, rounds, rows }));
+    if (values.json)
+      console.log(JSON.stringify({ bench: 'images', images, size: bench.options.size, batch, workers, rounds, rows }));
   } finally {
     peer?.close();
     if (!values.folder) await rm(folder, { recursive: true });
@@ -96,17 +101,14 @@ export async function benchImages(args: string[]): Promise<void> {
 }
 
 interface Bench {
-  readonly root: string;
-  readonly files: readonly string[];
+  readonly options: LoaderOptions;
   readonly batch: number;
-  readonly workers: number;
   readonly rounds: number;
 }
 
 /** Both sides take turns, pass by pass; the first of each does not count. */
 async function contest(bench: Bench, work: Work, peer: Peer | undefined): Promise<ImagesRow> {
-  const { root, files, workers, batch, rounds } = bench;
-  const options: LoaderOptions = { root, files, workers, ...CLIP };
+  const { options, batch, rounds } = bench;
   const loader = createLoader({ ...options, cacheBytes: work.kept ? 2 ** 32 : 0 });
   const ours = async (epoch: number): Promise<Pass> => {
     const [before, start] = [process.cpuUsage(), performance.now()];
@@ -131,8 +133,8 @@ async function contest(bench: Bench, work: Work, peer: Peer | undefined): Promis
   } finally {
     await loader.dispose();
   }
-  const odd = [...own, ...others].find(pass => pass.images !== files.length);
-  if (odd) throw new S3aError('BENCH', `a pass gave ${odd.images} of ${files.length} images`);
+  const odd = [...own, ...others].find(pass => pass.images !== options.files.length);
+  if (odd) throw new S3aError('BENCH', `a pass gave ${odd.images} of ${options.files.length} images`);
   const { median, range } = rates(own);
   const row: ImagesRow = {
     name: work.name,
@@ -165,13 +167,13 @@ function milliseconds(passes: readonly Pass[]): number | undefined {
 }
 
 /** @throws S3aError BENCH when the evaluation views are not those of the peer; the others are drawn at random */
-async function compareViews({ root, files }: Bench, peer: Peer): Promise<void> {
-  const count = Math.min(files.length, 16);
-  const path = join(root, 'views.npy');
+async function compareViews({ options }: Bench, peer: Peer): Promise<void> {
+  const count = Math.min(options.files.length, 16);
+  const path = join(options.root, 'views.npy');
   await peer.ask({ save: path, count });
   const { data: theirs } = await readNpyFloat32(path);
   await rm(path);
-  const loader = createLoader({ root, files: files.slice(0, count), ...CLIP });
+  const loader = createLoader({ ...options, files: options.files.slice(0, count) });
   for await (const { views } of loader.batches({ batchSize: count, views: ['evaluation'] })) {
     // The last bit of the normalisation differs; another value of a pixel is 0.014 away.
     const farthest = views.evaluation.reduce((most, value, i) => Math.max(most, Math.abs(value - theirs[i])), 0);

@@ -48,7 +48,7 @@ class Files(Dataset):
         return len(config["files"])
 
     def __getitem__(self, index):
-        with Image.open(os.path.join(config["folder"], config["files"][index])) as image:
+        with Image.open(os.path.join(config["root"], config["files"][index])) as image:
             if self.draft:
                 # libjpeg decodes to ½, ¼ or ⅛ of the size: fewer pixels, and other ones.
                 scale = SIZE / min(image.size)
