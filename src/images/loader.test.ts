@@ -129,6 +129,18 @@ describe('createLoader', () => {
     }
   });
 
+  it('keeps no more bytes than it may', async () => {
+    const files = ['first.png', 'second.png', 'third.png'];
+    for (const file of files) await copyFile(join(root, FILES[1]), join(root, file));
+    const { data } = await decodeImage(join(root, FILES[1]));
+    await using({ files, workers: 1, cacheBytes: 3 * data.length - 1 }, async loader => {
+      await collect(loader.batches({ ...request, batchSize: 1 }));
+      for (const file of files) await writeFile(join(root, file), '');
+      const again = await collect(loader.batches({ ...request, batchSize: 1 }));
+      expect(again.map(({ failed }) => failed.length)).toEqual([0, 0, 1]);
+    });
+  });
+
   it('can be left early and used again', async () => {
     await using({ workers: 2 }, async loader => {
       for await (const { indices } of loader.batches({ ...request, batchSize: 1 })) {
