@@ -29,7 +29,7 @@ export interface TrainSource {
 
 /** A weak and a strong view of every image, anew in every epoch, and with patch dropout which tokens are seen. */
 export function imageSource(
-  { config, preprocess, root, files }: TrainData,
+  { config, preprocess, root, files }: Pick<TrainData, 'config' | 'preprocess' | 'root' | 'files'>,
   { patchDropout }: TunePlan,
   { seed, ...options }: Pick<LoaderOptions, 'workers' | 'cacheBytes' | 'maxPixels'> & { seed: number },
 ): TrainSource {

@@ -86,8 +86,13 @@ export async function createRenewal(options: RenewalOptions): Promise<Renewal> {
   };
 }
 
-/** Embeds the evaluation views of image files. */
-async function wholeTower(options: RenewalOptions): Promise<{ embedAll: EmbedAll; dispose(): Promise<void> }> {
+/** What embeds the evaluation views of image files by the whole tower; dispose of it when done. */
+export async function wholeTower(
+  options: Pick<
+    RenewalOptions,
+    'config' | 'preprocess' | 'root' | 'files' | 'device' | 'threads' | 'workers' | 'batch'
+  >,
+): Promise<{ embedAll: EmbedAll; dispose(): Promise<void> }> {
   const { config, preprocess, root, files, device, threads, workers = 0 } = options;
   const width = config.projection_dim;
   const { size } = preprocess;

@@ -1,0 +1,134 @@
+/** How fast a training goes on this machine, from some of its own steps on some of its own images. */
+import { compile, type Program, type SessionOptions, sizeOf, type TensorData } from '../engine/index.ts';
+import { random } from '../random.ts';
+import { feedsOf } from './feeds.ts';
+import type { TrainData } from './settings.ts';
+import { imageSource, type SourceBatch } from './source.ts';
+import { wholeTower } from './structural.ts';
+import type { TunePlan } from './tune.ts';
+
+/** Seconds of parts of a training. */
+export interface Pace {
+  /** A run of the step's graph in the first epoch, and in those after it, when decoded images are kept. */
+  readonly first: number;
+  readonly later: number;
+  /** One image of a pass over all of them, embedded. */
+  readonly embed: number;
+  /** What happens once: compiling the step, and the tower that embeds. */
+  readonly compileStep: number;
+  readonly compileTower: number;
+}
+
+export interface PaceOptions extends SessionOptions {
+  data: Pick<TrainData, 'config' | 'preprocess' | 'root' | 'files' | 'weights'>;
+  plan: TunePlan;
+  /** The step of `stepProgram`, and the rows of one run of it. */
+  graph: Program;
+  rows: number;
+  /** States that it begins with. */
+  states: Readonly<Record<string, Float32Array>>;
+  workers?: number;
+  cacheBytes?: number;
+}
+
+/** Runs of the graph, and images embedded, at most, and seconds after which there are enough of them. */
+const RUNS = 16;
+const IMAGES = 128;
+const ENOUGH = 6;
+
+/** Measures a training that has not begun; the images are its own, with loading as it will be, and nothing is written. */
+export async function measurePace(options: PaceOptions): Promise<Pace> {
+  return { ...(await stepPace(options)), ...(await embedPace(options)) };
+}
+
+async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'first' | 'later' | 'compileStep'>> {
+  const { graph, rows, states, plan, device, threads } = options;
+  const began = performance.now();
+  const session = await compile(graph, { device, threads, frozen: plan.frozen.length > 0 });
+  try {
+    await session.setState(Object.fromEntries(Object.entries(states).filter(([name]) => graph.inputs.has(name))));
+    const compileStep = since(began);
+    const scalars: Record<string, number> = {};
+    for (const [name, { shape, source }] of graph.inputs) {
+      if (source.kind === 'input' && !source.state && shape.length === 0)
+        scalars[name] = name === 'learningRate' ? 0 : 1;
+    }
+    const structural = new Int32Array(options.data.files.length);
+    const ends: { epoch: number; at: number }[] = [{ epoch: 0, at: performance.now() }];
+    const start = performance.now();
+    for await (const { batch, epoch } of someBatches(options)) {
+      await session.run(feedsOf(batch, structural, rows, graph, scalars));
+      ends.push({ epoch, at: performance.now() });
+      // The first run takes its memory; where it takes longer than all others may, it has to do.
+      if (ends.length > RUNS || since(start) > ENOUGH * (ends.length > 2 ? 1 : 3)) break;
+    }
+    const spans = ends.slice(1).map(({ epoch, at }, i) => ({ epoch, seconds: (at - ends[i].at) / 1000 }));
+    const first = settled(spans.filter(({ epoch }) => epoch === 0).map(({ seconds }) => seconds));
+    const more = spans.filter(({ epoch }) => epoch > 0).map(({ seconds }) => seconds);
+    return { first, later: more.length > 0 ? settled(more) : first, compileStep };
+  } finally {
+    await session.dispose();
+  }
+}
+
+/** Mean of the later half: at first, what was read ahead waits already, and memory is new. */
+function settled(seconds: readonly number[]): number {
+  const later = seconds.slice(Math.floor(seconds.length / 2));
+  return later.reduce((sum, value) => sum + value, 0) / later.length;
+}
+
+/** Epochs over a sample of the images, of which the share is kept in memory that will be; noise for kept activations. */
+async function* someBatches(options: PaceOptions): AsyncGenerator<{ batch: SourceBatch; epoch: number }> {
+  const { data, plan, graph, rows, workers, cacheBytes = 0 } = options;
+  if (plan.cachedViews > 0) {
+    const batch = { indices: Int32Array.from({ length: rows }, (_, i) => i), inputs: noise(graph), failed: [] };
+    for (let run = 0; run <= RUNS; run++) yield { batch, epoch: 0 };
+    return;
+  }
+  const files = someOf(data.files, (rows * RUNS) / 2);
+  const share = Math.floor((cacheBytes * files.length) / data.files.length);
+  const source = imageSource({ ...data, files }, plan, { seed: 0, workers, cacheBytes: share });
+  try {
+    const indices = Int32Array.from({ length: files.length - (files.length % rows) }, (_, i) => i);
+    for (let epoch = 0; epoch <= RUNS; epoch++) {
+      for await (const batch of source.batches({ indices, batchSize: rows, epoch })) yield { batch, epoch };
+    }
+  } finally {
+    await source.dispose();
+  }
+}
+
+async function embedPace(options: PaceOptions): Promise<Pick<Pace, 'embed' | 'compileTower'>> {
+  const files = someOf(options.data.files, IMAGES);
+  const began = performance.now();
+  const tower = await wholeTower({ ...options, ...options.data, files });
+  try {
+    const compileTower = since(began);
+    let start = performance.now();
+    await tower.embedAll(options.data.weights);
+    if (since(start) < ENOUGH) {
+      start = performance.now();
+      await tower.embedAll(options.data.weights);
+    }
+    return { embed: since(start) / files.length, compileTower };
+  } finally {
+    await tower.dispose();
+  }
+}
+
+/** Some files from all over the list. */
+function someOf(files: readonly string[], most: number): string[] {
+  const count = Math.min(files.length, Math.floor(most));
+  return Array.from({ length: count }, (_, i) => files[Math.floor((i * files.length) / count)]);
+}
+
+/** Inputs of the views of a step on kept activations. */
+function noise(graph: Program): Record<string, TensorData> {
+  const draw = random(0, 'pace');
+  const views = [...graph.inputs].filter(([name]) => /^(weak|strong)\b/.test(name));
+  return Object.fromEntries(
+    views.map(([name, { shape }]) => [name, Float32Array.from({ length: sizeOf(shape) }, () => draw.normal())]),
+  );
+}
+
+const since = (began: number): number => (performance.now() - began) / 1000;
