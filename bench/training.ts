@@ -19,6 +19,7 @@ import { frozenPart } from '../src/train/tower.ts';
 import { type TuneSettings, tunePlan } from '../src/train/tune.ts';
 import { startWeights } from '../src/train/weights.ts';
 import { summarise } from './report.ts';
+import { growthRows, peakOf, peakRows } from './training-memory.ts';
 
 type Settings = Omit<FitOptions, 'images' | 'out'>;
 
@@ -77,8 +78,19 @@ export async function benchTraining(args: string[]): Promise<void> {
       if (values.work === undefined) await rm(work, { recursive: true, force: true });
     }
   }
+  const steps = Number(values.steps);
+  if (values.part === 'one-peak') console.log(JSON.stringify(await peakOf(values.only, steps, threads)));
+  if (values.part.includes('memory')) {
+    const named = (name: string): boolean => values.only.split(',').some(part => name.includes(part));
+    show('memory', await peakRows(named, steps, threads), values.json);
+  }
+  if (values.part.includes('growth')) {
+    const { rows, steady } = await growthRows(2000, threads);
+    show('growth', rows, values.json);
+    if (!steady) throw new Error('memory grows from step to step');
+  }
   if (values.part.includes('speed')) {
-    const rows = await speedRows(wanted(LARGE), Number(values.batch), Number(values.steps), threads);
+    const rows = await speedRows(wanted(LARGE), Number(values.batch), steps, threads);
     show('ViT-B/32', rows, values.json);
   }
 }
