@@ -21,7 +21,7 @@ import {
   set,
   V128,
   v128,
-} from './wasm.ts';
+} from '../wasm.ts';
 
 /** Pixels on each side of the image that repeat its border, since a cubic takes two from either side. */
 export const BORDER = 2;

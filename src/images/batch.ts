@@ -61,7 +61,7 @@ export async function makeBatch(settings: BatchSettings, task: BatchTask): Promi
   const { size, mean, std, maxPixels } = settings;
   const fill = fillColor(mean);
   const length = 3 * size * size;
-  const full = task.views.map(view => [view, new Float32Array(task.items.length * length)] as const);
+  const full = task.views.map(view => [view, unwritten(task.items.length * length)] as const);
   const indices: number[] = [];
   const failed: Failure[] = [];
   const decoded: BatchResult['decoded'] = [];
@@ -94,6 +94,11 @@ export async function makeBatch(settings: BatchSettings, task: BatchTask): Promi
     failed.length > 0 ? values.slice(0, indices.length * length) : values,
   ]);
   return { indices: Int32Array.from(indices), views: Object.fromEntries(rows), failed, decoded };
+}
+
+/** Memory that holds anything: all of a batch is written, or cut off. */
+function unwritten(length: number): Float32Array<ArrayBuffer> {
+  return new Float32Array(Buffer.allocUnsafeSlow(4 * length).buffer);
 }
 
 /** Errors of an image are results here; anything else is a defect and is thrown on. */

@@ -16,7 +16,7 @@ import {
   set,
   V128,
   v128,
-} from './wasm.ts';
+} from '../wasm.ts';
 
 /** Bits behind the binary point of a weight (Pillow's PRECISION_BITS = 32 − 8 − 2). */
 export const PRECISION = 22;
