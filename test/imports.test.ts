@@ -9,6 +9,7 @@ const ORDER = [
   'errors.ts',
   'random.ts',
   'worker-url.ts',
+  'wasm.ts',
   'engine',
   'io',
   'vocab',

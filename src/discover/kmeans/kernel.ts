@@ -1,13 +1,13 @@
 /** The inner loops of exact k-means as a WebAssembly module: ONNX Runtime has no product that skips, and JavaScript no vectors. */
+import { assemble, type Code, type Memory } from '../../wasm.ts';
 import { candidatesCode, dotCode, dotsAtCode, dotsCode, GROUP, touchCode } from './kernel-products.ts';
 import { addCode, quantiseCode, squareCode } from './kernel-rows.ts';
-import { type Code, moduleBytes } from './wasm.ts';
 
 export { GROUP };
 
 /** Functions on addresses in the module's memory. */
 export interface Kernel {
-  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+  readonly memory: Memory;
   /** Dot products of a row with `GROUP` successive rows at `centres`, as float32 at `out`. */
   dots(row: number, centres: number, out: number): void;
   /** As `dots`, with rows that may lie anywhere; and with two of them. */
@@ -39,13 +39,7 @@ const LANES = 16;
 /** The padded width of rows. */
 export const paddedWidth = (width: number): number => Math.ceil(width / LANES) * LANES;
 
-// TypeScript knows WebAssembly only together with a browser's whole library.
-interface Runtime {
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (module: object) => { readonly exports: unknown };
-}
-const { Module, Instance } = (globalThis as unknown as { WebAssembly: Runtime }).WebAssembly;
-const modules = new Map<number, object>();
+const factories = new Map<number, () => Kernel>();
 
 // Kernels that were given back, by their widths. Compiled JavaScript that calls one is thrown away together with it.
 const spare = new Map<number, Kernel>();
@@ -69,12 +63,9 @@ export function returnKernel(width: number, kernel: Kernel): void {
 
 /** A kernel for rows of `width` values (a padded width) with a memory of its own. */
 export function makeKernel(width: number): Kernel {
-  let module = modules.get(width);
-  if (!module) {
-    module = new Module(moduleBytes(kernelCodes(width)));
-    modules.set(width, module);
-  }
-  return new Instance(module).exports as Kernel;
+  const make = factories.get(width) ?? assemble<Kernel>(kernelCodes(width));
+  factories.set(width, make);
+  return make();
 }
 
 const kernelCodes = (width: number): Code[] => [
