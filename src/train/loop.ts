@@ -208,8 +208,9 @@ export async function train(
     metrics.close();
     for (const resource of opened.reverse()) await resource.dispose();
   }
-  // The result comes from the last checkpoint: read only now that the session's memory is free.
-  const { state: ended } = await loadTraining(checkpoints, shapes);
+  // The result comes from the last checkpoint: read only now that the session's memory is free, and without the moments.
+  const networks = Object.fromEntries(Object.entries(shapes).filter(([name]) => !name.startsWith('adamw.')));
+  const { state: ended } = await loadTraining(checkpoints, networks);
   await rm(join(folder, 'activations'), { recursive: true, force: true });
   return resultOf(ended!, [...failed.values()]);
 }
