@@ -33,7 +33,7 @@ export const laneSum = (value: Instructions): number[] =>
   f32.add(f32.add(f32x4.lane(value, 0), f32x4.lane(value, 1)), f32.add(f32x4.lane(value, 2), f32x4.lane(value, 3)));
 
 /** Where a row ends. */
-const rowEnd = (row: number, width: number): number[] => i32.add(get(row), int(4 * width));
+export const rowEnd = (row: number, width: number): number[] => i32.add(get(row), int(4 * width));
 
 /** The product whose sums of even and of odd vectors two locals hold: one sum alone would wait for its own additions. */
 const product = (even: number): Instructions[] => [set(even, f32x4.add(get(even), get(even + 1))), laneSum(get(even))];

@@ -12,7 +12,6 @@ import {
   type Instructions,
   i8x16,
   i16x8,
-  i32,
   i32x4,
   int,
   loop,
@@ -21,7 +20,7 @@ import {
   V128,
   v128,
 } from '../../wasm.ts';
-import { each, laneSum, TURN } from './kernel-products.ts';
+import { each, laneSum, rowEnd, TURN } from './kernel-products.ts';
 
 /** Two values of a row in float64. */
 const pair = (row: number, i: number): number[] => f64x2.promoteLow(v128.loadHalf(get(row), 8 * i));
@@ -38,7 +37,7 @@ export function squareCode(width: number): Code {
     results: [F64],
     locals: [I32, V128, V128, V128],
     body: [
-      set(end, i32.add(get(row), int(4 * width))),
+      set(end, rowEnd(row, width)),
       loop(row, end, [...each(8, part), move(row, int(TURN))]),
       set(sum, f64x2.add(get(sum), get(sum + 1))),
       f64.add(f64x2.lane(get(sum), 0), f64x2.lane(get(sum), 1)),
@@ -58,7 +57,7 @@ export function addCode(width: number): Code {
     parameters: [I32, I32, F64, F64],
     locals: [I32, V128, V128],
     body: [
-      set(end, i32.add(get(row), int(4 * width))),
+      set(end, rowEnd(row, width)),
       set(grid, f64x2.splat(get(magic))),
       set(factor, f64x2.splat(get(sign))),
       loop(row, end, [...each(4, part), move(row, int(TURN / 2)), move(sum, int(TURN))]),
@@ -86,7 +85,7 @@ export function quantiseCode(width: number): Code {
     parameters: [I32, I32, I32, F32, F32, F32, I32],
     locals: [I32, ...new Array<number>(11).fill(V128)],
     body: [
-      set(end, i32.add(get(row), int(4 * width))),
+      set(end, rowEnd(row, width)),
       ...[splat(scale, step), splat(high, most), splat(middle, zero)],
       set(low, f32x4.sub(v128.constant(new Array<number>(16).fill(0)), get(high))),
       loop(row, end, [
