@@ -201,7 +201,9 @@ export const configSchema = z.strictObject({
   gradCheckpointing: z
     .boolean()
     .default(false)
-    .describe('Compute activations again in the backward pass: much less memory for one more forward pass, the same result')
+    .describe(
+      'Compute activations again in the backward pass: much less memory for one more forward pass, the same result',
+    )
     .meta(of('train')),
   tune: z
     .enum(TUNES)
