@@ -48,11 +48,11 @@ export async function peakOf(step: string, steps: number, threads?: number): Pro
   const plan = tunePlan(config);
   const gradCheckpointing = again !== undefined;
   const graph = stepProgram({ config, batch, names: 1000, logitScale: 100, plan, gradCheckpointing });
-  const { resident, live } = programMemory(graph);
+  const { resident, live } = programMemory(graph, gradCheckpointing);
   const weights = initialise(config, visionParameters(config), 0);
   const gigabytes = (bytes: number): number => Math.round(bytes / 2 ** 20) / 1024;
   const before = process.memoryUsage().rss;
-  const session = await compile(graph, { threads });
+  const session = await compile(graph, { threads, lean: gradCheckpointing });
   const peaks: number[] = [];
   const seconds: number[] = [];
   try {

@@ -176,6 +176,7 @@ export const f32x4 = {
   lane: (a: Instructions, index: number): number[] => [...a, ...vector(0x1f), index],
   atLeast: binary(...vector(0x46)),
   nearest: (a: Instructions): number[] => [...a, ...vector(0x6a)],
+  sqrt: (a: Instructions): number[] => [...a, ...vector(0xe3)],
   add: binary(...vector(0xe4)),
   sub: binary(...vector(0xe5)),
   mul: binary(...vector(0xe6)),

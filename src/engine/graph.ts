@@ -188,16 +188,8 @@ export interface Program {
  * that the engine makes), or an output cannot be fed back.
  */
 export function program(outputs: Record<string, Tensor>): Program {
-  const inputs = new Map<string, Tensor>();
-  const nodes = sortNodes(Object.values(outputs));
-  for (const tensor of [...nodes.flatMap(node => node.inputs), ...Object.values(outputs)]) {
-    if (tensor.source.kind !== 'input') continue;
-    const known = inputs.get(tensor.source.name);
-    if (known && known !== tensor) {
-      throw new S3aError('GRAPH', `two different inputs are named '${tensor.source.name}'`);
-    }
-    inputs.set(tensor.source.name, tensor);
-  }
+  const whole = reached(new Map(Object.entries(outputs)));
+  const { inputs } = whole;
   for (const name of [...inputs.keys(), ...Object.keys(outputs)]) {
     if (name === '' || name.includes(':')) throw new S3aError('GRAPH', `'${name}' cannot name an input or output`);
   }
@@ -214,7 +206,22 @@ export function program(outputs: Record<string, Tensor>): Program {
       );
     }
   }
-  return { inputs, nodes, outputs: new Map(Object.entries(outputs)) };
+  return whole;
+}
+
+/** The program of outputs whose names are the engine's own and not checked. */
+export function reached(outputs: ReadonlyMap<string, Tensor>): Program {
+  const inputs = new Map<string, Tensor>();
+  const nodes = sortNodes([...outputs.values()]);
+  for (const tensor of [...nodes.flatMap(node => node.inputs), ...outputs.values()]) {
+    if (tensor.source.kind !== 'input') continue;
+    const known = inputs.get(tensor.source.name);
+    if (known && known !== tensor) {
+      throw new S3aError('GRAPH', `two different inputs are named '${tensor.source.name}'`);
+    }
+    inputs.set(tensor.source.name, tensor);
+  }
+  return { inputs, nodes, outputs };
 }
 
 /** Every node the tensors need, producers before consumers (depth first, without recursion: graphs are deep). */

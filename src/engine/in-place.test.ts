@@ -72,7 +72,7 @@ describe('a state whose update waits for its readers', () => {
     );
     const feeds = { x: Float32Array.from({ length: 512 }, () => draw.normal()), rate: Float32Array.of(0.01) };
     const run = async (outputs: e.Program) => {
-      const session = await e.compile(outputs, { threads: 1 });
+      const session = await e.compile(outputs, { threads: 1, lean: true });
       await session.setState(start);
       for (const i of [1, 2, 3]) {
         await session.run({ ...feeds, step: Float32Array.of(i), decay: Float32Array.of(0.9) });

@@ -1,13 +1,5 @@
 /** Which states a run may overwrite where they lie: those that nothing reads any more when their next value is written. */
-import {
-  apply,
-  type Node,
-  type OperatorName,
-  type Program,
-  program as programOf,
-  type Tensor,
-  within,
-} from './graph.ts';
+import { apply, type Node, type OperatorName, type Program, reached, type Tensor, within } from './graph.ts';
 import { after } from './recompute.ts';
 import { rewrite } from './rewrite.ts';
 import { sizeOf } from './shape.ts';
@@ -75,7 +67,7 @@ export function waitForReaders(program: Program): Program {
   }
   if (waiting.size === 0) return program;
   const outputs = within('update', () => rewrite([...program.outputs.values()], waiting));
-  return programOf(Object.fromEntries([...program.outputs.keys()].map((name, i) => [name, outputs[i]])));
+  return reached(new Map([...program.outputs.keys()].map((name, i) => [name, outputs[i]])));
 }
 
 /** A copy of an element-wise node whose scalar, or that of an operand, comes after the gates; undefined without a scalar. */

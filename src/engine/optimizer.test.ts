@@ -22,7 +22,10 @@ function reference(start: number[], gradients: number[][], rate: number, decay: 
 }
 
 describe('AdamW', () => {
-  it('follows the paper; matrices decay, vectors do not; a layer has its own rate', async () => {
+  it.each([
+    ['by a kernel', false],
+    ['as nodes of the graph', true],
+  ])('follows the paper %s; matrices decay, vectors do not; a layer has its own rate', async (_, lean) => {
     const weights = {
       matrix: e.state('matrix', [1, 4]),
       vector: e.state('vector', [4]),
@@ -35,7 +38,7 @@ describe('AdamW', () => {
       weightDecay: 0.1,
       scale: name => (name === 'slow' ? 0.25 : 1),
     });
-    const session = await e.compile(e.program(updated), { threads: 1 });
+    const session = await e.compile(e.program(updated), { threads: 1, lean });
     const start = [0.5, -1, 2, 0.01];
     await session.setState(Object.fromEntries(Object.keys(weights).map(name => [name, Float32Array.from(start)])));
     const r = random(7, 'adamw-test');
@@ -53,14 +56,17 @@ describe('AdamW', () => {
     expect(end.slow as Float32Array).toBeAllclose(reference(start, steps, 0.0025, 0.1), near);
   });
 
-  it('small vectors of one kind, which are updated as one, and a large one move as each alone', async () => {
+  it.each([
+    ['by a kernel', false],
+    ['as nodes of the graph', true],
+  ])('small vectors of one kind and a large one move as each alone, %s', async (_, lean) => {
     const weights = { a: e.state('a', [3]), b: e.state('b', [5]), large: e.state('large', [20000]) };
     const inputs = Object.fromEntries(
       Object.entries(weights).map(([name, w]) => [name, e.input(`g.${name}`, 'float32', w.shape)]),
     );
     const graph = e.program(e.adamW(weights, inputs, scalarInput('rate'), scalarInput('step')));
     expect(graph.nodes.filter(node => node.operator === 'Sqrt' && node.outputs[0].shape.length > 0)).toHaveLength(2);
-    const session = await e.compile(graph, { threads: 1 });
+    const session = await e.compile(graph, { threads: 1, lean });
     const gradientOf = (size: number, step: number) =>
       Array.from({ length: size }, (_, i) => Math.sin(i * step + size));
     for (let step = 1; step <= 3; step++) {

@@ -2,7 +2,8 @@
  * The thread that owns an ONNX Runtime session: `run` blocks, so it must not block the caller.
  *
  * On a GPU state stays there (session-gpu.ts). On the CPU it lives here, in buffers that ONNX Runtime reads and writes without a
- * copy. A state that is written in place (in-place.ts) has one; others have two that swap after each run.
+ * copy. A state that is written in place (in-place.ts) has one; others have two that swap after each run. What a kernel updates
+ * (fused-states.ts) lies in its memory, the gradients too.
  *
  * ONNX Runtime fills these buffers and then its Node binding, as of 1.30, copies every output once more into a new array,
  * which takes longer than the update of the weights. Nobody needs these arrays, so the first output of the graph is one that the
@@ -12,12 +13,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { messageOf } from '../errors.ts';
+import { fusedStates } from './fused-states.ts';
 import type { DType, TensorData } from './graph.ts';
 import type { SessionPlan, WorkerReply, WorkerRequest } from './session.ts';
 import { type GpuSession, openOnGpu } from './session-gpu.ts';
 
 const plan = workerData as SessionPlan;
-const { model, inputs, outputs, unread, options } = plan;
+const { model, inputs, outputs, updates, unread, options } = plan;
 const port = parentPort!;
 
 const arrayOf = {
@@ -36,9 +38,9 @@ interface Slot {
   readonly tensor: Tensor;
 }
 
-function blank(dtype: DType, shape: readonly number[]): Slot {
+function blank(name: string, dtype: DType, shape: readonly number[]): Slot {
   const size = shape.reduce((a, b) => a * b, 1);
-  const data = new arrayOf[dtype](size);
+  const data = fused.arrayOf(name) ?? new arrayOf[dtype](size);
   return { data, tensor: tensorOf(dtype, data, shape) };
 }
 
@@ -46,10 +48,14 @@ function tensorOf(dtype: DType, data: TensorData, shape: readonly number[]): Ten
   return new Tensor(dtype, data as Float32Array, shape);
 }
 
+const fused = fusedStates(updates);
 const current = new Map<string, Slot>();
 const next = new Map<string, Slot>();
 const results = new Map<string, Slot>();
 const swapped = outputs.filter(({ feeds, inPlace }) => feeds && !inPlace).map(({ feeds }) => feeds!);
+
+// The others are read by updates.
+const returned = outputs.filter(({ name, feeds }) => !feeds && !name.startsWith(':')).map(({ name }) => name);
 
 const frozen = inputs.filter(input => input.frozen).map(({ name }) => name);
 let session: InferenceSession | undefined;
@@ -63,7 +69,7 @@ async function openGpu(): Promise<GpuSession> {
   };
   const zeros = (name: string): TensorData => {
     const { dtype, shape } = known.get(name)!;
-    return blank(dtype, shape).data;
+    return blank(name, dtype, shape).data;
   };
   return openOnGpu(plan, tensor, zeros);
 }
@@ -74,10 +80,10 @@ async function start(): Promise<void> {
     return;
   }
   if (frozen.length === 0) session = await InferenceSession.create(model, options);
-  for (const { name, dtype, shape, state } of inputs) if (state) current.set(name, blank(dtype, shape));
+  for (const { name, dtype, shape, state } of inputs) if (state) current.set(name, blank(name, dtype, shape));
   for (const { dtype, shape, feeds, name, inPlace } of outputs) {
-    if (!feeds) results.set(name, blank(dtype, shape));
-    else if (!inPlace) next.set(feeds, blank(dtype, shape));
+    if (!feeds) results.set(name, blank(name, dtype, shape));
+    else if (!inPlace) next.set(feeds, blank(name, dtype, shape));
   }
 }
 
@@ -95,8 +101,8 @@ async function freeze(): Promise<InferenceSession> {
 async function run(data: Record<string, TensorData>): Promise<Record<string, TensorData>> {
   session ??= await freeze();
   const feeds: Record<string, Tensor> = {};
-  for (const { name, dtype, shape, state, frozen: constant } of inputs) {
-    if (constant) continue;
+  for (const { name, dtype, shape, state, frozen: constant, read } of inputs) {
+    if (constant || !read) continue;
     feeds[name] = state ? current.get(name)!.tensor : tensorOf(dtype, data[name], shape);
   }
   const fetches: Record<string, Tensor | null> = { [unread]: null };
@@ -113,7 +119,8 @@ async function run(data: Record<string, TensorData>): Promise<Record<string, Ten
     current.set(name, next.get(name)!);
     next.set(name, read);
   }
-  return Object.fromEntries([...results].map(([name, { data }]) => [name, data]));
+  fused.update(name => results.get(name)!.data);
+  return Object.fromEntries(returned.map(name => [name, results.get(name)!.data]));
 }
 
 async function answer(request: WorkerRequest): Promise<WorkerReply['value']> {
@@ -141,7 +148,7 @@ async function answerHere(request: WorkerRequest): Promise<WorkerReply['value']>
     for (const { name, dtype, shape } of inputs) {
       const data = request.data[name];
       if (!data) continue;
-      if (data.buffer instanceof ArrayBuffer && !taken.has(data.buffer)) {
+      if (data.buffer instanceof ArrayBuffer && !taken.has(data.buffer) && !fused.arrayOf(name)) {
         taken.add(data.buffer);
         current.set(name, { data, tensor: tensorOf(dtype, data, shape) });
       } else {
@@ -151,7 +158,10 @@ async function answerHere(request: WorkerRequest): Promise<WorkerReply['value']>
     return undefined;
   }
   if (request.kind === 'get') {
-    return Object.fromEntries(request.names.map(name => [name, current.get(name)!.data]));
+    // A message would take the whole memory of a kernel along with one of its arrays.
+    return Object.fromEntries(
+      request.names.map(name => [name, fused.arrayOf(name)?.slice() ?? current.get(name)!.data]),
+    );
   }
   if (options.enableProfiling) session?.endProfiling();
   await session?.release();

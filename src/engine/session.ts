@@ -2,8 +2,10 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
+import { cpuProgram } from './cpu-program.ts';
+import type { UpdatePlan } from './fused-states.ts';
 import type { DType, Program, Tensor, TensorData } from './graph.ts';
-import { inPlaceStates, waitForReaders } from './in-place.ts';
+import { inPlaceStates } from './in-place.ts';
 import { outputName, toOnnx } from './onnx.ts';
 import { type Shape, showShape, sizeOf } from './shape.ts';
 
@@ -19,6 +21,11 @@ export interface SessionOptions {
    * products; from then on they can be neither set nor read. Default false; on a GPU they stay as they are.
    */
   frozen?: boolean;
+  /**
+   * On the CPU, updates by `adamW` and `ema` stay in the graph, where a gradient can be gone before the next is made: less memory,
+   * more time, the same bits. By default a kernel makes them in one pass after the run. Default false.
+   */
+  lean?: boolean;
   /** `dispose` writes ONNX Runtime's profile to a file whose path begins so; node names begin with their `within` places. */
   profile?: string;
 }
@@ -45,10 +52,12 @@ export interface Session {
 /** What the worker is started with. */
 export interface SessionPlan {
   model: Uint8Array;
-  /** Those that are `frozen` are constants of the model. */
-  inputs: { name: string; dtype: DType; shape: Shape; state: boolean; frozen: boolean }[];
+  /** Those that are `frozen` are constants of the model; those that are not `read` are states that only updates know. */
+  inputs: { name: string; dtype: DType; shape: Shape; state: boolean; frozen: boolean; read: boolean }[];
   /** `feeds` is the state that an output replaces; `inPlace`, whether it is written over it. */
   outputs: { name: string; dtype: DType; shape: Shape; feeds: string | undefined; inPlace: boolean }[];
+  /** What is updated after the run; outputs whose names begin with a colon are for them alone. */
+  updates: readonly UpdatePlan[];
   device: Device;
   /** On the CPU the output before all others, which stands for nothing (session-worker.ts). */
   unread: string;
@@ -86,7 +95,7 @@ const ARRAYS: Record<DType, string> = {
  * await session.dispose();
  */
 export async function compile(traced: Program, options: SessionOptions = {}): Promise<Session> {
-  const { device = 'cpu', threads, frozen = false, profile } = options;
+  const { device = 'cpu', threads, frozen = false, lean = false, profile } = options;
   if (device !== 'cpu' && device !== 'webgpu') {
     throw new S3aError('DEVICE', `unknown device '${String(device)}'`, 'Use cpu or webgpu.');
   }
@@ -94,10 +103,10 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
     throw new S3aError('THREADS', `cannot run on ${threads} threads`, 'Use an integer of 1 or more.');
   }
   // A GPU has buffers of its own, and many small nodes cost more there.
-  const program = device === 'cpu' ? waitForReaders(traced) : traced;
-  const inPlace = inPlaceStates(program);
+  const { program, updates, inPlace } =
+    device === 'cpu' ? cpuProgram(traced, lean) : { program: traced, updates: [], inPlace: inPlaceStates(traced) };
   const constants = new Set(
-    frozen && device === 'cpu' ? statesOf(program).filter(name => !program.outputs.has(name)) : [],
+    frozen && device === 'cpu' ? statesOf(program).filter(name => !traced.outputs.has(name)) : [],
   );
   const unread = ':unread';
   const plan: SessionPlan = {
@@ -108,12 +117,14 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
     }),
     device,
     unread,
-    inputs: [...program.inputs].map(([name, { dtype, shape, source }]) => ({
+    updates,
+    inputs: [...traced.inputs].map(([name, { dtype, shape, source }]) => ({
       name,
       dtype,
       shape,
       state: source.kind === 'input' && source.state,
       frozen: constants.has(name),
+      read: program.inputs.has(name),
     })),
     outputs: [...program.outputs].map(([name, { dtype, shape }]) => ({
       name: outputName(program, name),
@@ -144,7 +155,7 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
     await thread.terminate();
     throw deviceError(device, messageOf(error));
   }
-  return sessionOf(program, thread);
+  return sessionOf(traced, thread);
 }
 
 function statesOf({ inputs }: Program): string[] {

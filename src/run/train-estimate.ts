@@ -11,7 +11,7 @@ import { activationBytes } from '../train/activations.ts';
 import { programMemory } from '../train/estimate.ts';
 import { measurePace } from '../train/pace.ts';
 import { planSteps } from '../train/schedule.ts';
-import { stepProgram, trainedShapes } from '../train/step.ts';
+import { isLean, stepProgram, trainedShapes } from '../train/step.ts';
 import { tunePlan } from '../train/tune.ts';
 import { startWeights } from '../train/weights.ts';
 import { loadVocabulary } from '../vocab/vocabulary.ts';
@@ -53,16 +53,17 @@ export async function estimateTraining(images: readonly string[], options: Confi
     const plan = tunePlan(model, config);
     const steps = planSteps({ images: files.length, ...config, maxSteps: config.maxStepsPerEpoch });
     const runs = steps.batch / steps.micro;
-    const graph = stepProgram({
+    const step = {
       ...{ config: model, batch: steps.micro, names: entries.length, logitScale, plan, accumulate: runs },
       ...{ weightDecay: config.weightDecay, layerDecay: config.layerDecay, clip: config.clipNorm ?? undefined },
       gradCheckpointing: config.gradCheckpointing,
-    });
+    };
+    const [graph, lean] = [stepProgram(step), isLean(step)];
     const weights = await checkpoint.readWeights(visionParameters(model).map(({ name }) => name));
     const bytesOf = (arrays: Record<string, { length: number }>): number =>
       4 * Object.values(arrays).reduce((sum, { length }) => sum + length, 0);
     const renewals = Math.max(0, config.epochs - config.renewFrom);
-    const { resident, live } = programMemory(graph);
+    const { resident, live } = programMemory(graph, lean);
     const embedding = programMemory(towerProgram(model, EMBEDDED));
     // To renew labels, the teacher's weights are read, and a second session embeds by them.
     const renewal = renewals > 0 && plan.cachedViews === 0 ? bytesOf(weights) + embedding.resident + embedding.live : 0;
@@ -77,7 +78,7 @@ export async function estimateTraining(images: readonly string[], options: Confi
 
     const states = startWeights(weights, plan, config.seed);
     const pace = await measurePace({
-      ...{ graph, rows: steps.micro, states, plan, threads, device, workers, cacheBytes },
+      ...{ graph, lean, rows: steps.micro, states, plan, threads, device, workers, cacheBytes },
       data: { config: model, preprocess, root, files, weights },
     });
     const kept = plan.cachedViews > 0;

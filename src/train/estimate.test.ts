@@ -50,9 +50,13 @@ it('holds no gradient of a large weight after its update, with blocks that are c
   const config = parseClipConfig({ projection_dim: 128, vision_config });
   const options = { config, batch: 1, names: 10, logitScale: 100 };
   const trained = 4 * 256 * 256 * 12 * 8;
-  const { resident, live } = programMemory(stepProgram({ ...options, gradCheckpointing: true }));
+  const { resident, live } = programMemory(stepProgram({ ...options, gradCheckpointing: true }), true);
   // Student, two moments and teacher, once each; small vectors twice.
   expect(resident).toBeGreaterThan(4 * trained);
   expect(resident).toBeLessThan(4.3 * trained);
   expect(live).toBeLessThan(0.4 * trained);
+  const whole = programMemory(stepProgram(options));
+  // And the gradient, which waits for the end of the step.
+  expect(whole.resident).toBeGreaterThan(5 * trained);
+  expect(whole.resident).toBeLessThan(5.1 * trained);
 });

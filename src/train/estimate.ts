@@ -1,11 +1,11 @@
 /** What a program will hold in memory, from its sizes alone. */
+import { cpuProgram } from '../engine/cpu-program.ts';
 import { executionOrder } from '../engine/execution-order.ts';
-import { inPlaceStates, waitForReaders } from '../engine/in-place.ts';
 import type { OperatorName, Program, Tensor } from '../engine/index.ts';
 import { sizeOf } from '../engine/index.ts';
 
 export interface ProgramMemory {
-  /** Bytes of states and of the second copies of those that cannot be overwritten where they lie. */
+  /** Bytes of states, of the second copies of those that cannot be overwritten where they lie, and of gradients that wait. */
   readonly resident: number;
   /** Most bytes of inputs and values between nodes that live at once, when nodes run in ONNX Runtime's order. */
   readonly live: number;
@@ -18,14 +18,13 @@ const BYTES: Record<Tensor['dtype'], number> = {
 /** Operators that give another view of their first input. */
 const VIEWS: ReadonlySet<OperatorName> = new Set(['Reshape']);
 
-/** The memory of a program's runs. */
-export function programMemory(traced: Program): ProgramMemory {
-  const program = waitForReaders(traced);
+/** The memory of a program's runs on the CPU, `lean` as it is compiled. */
+export function programMemory(traced: Program, lean = false): ProgramMemory {
+  const { program, updates, inPlace } = cpuProgram(traced, lean);
   const bytes = ({ dtype, shape }: Tensor): number => BYTES[dtype] * sizeOf(shape);
-  const inPlace = inPlaceStates(program);
-  let resident = 0;
+  let resident = updates.reduce((sum, { size }) => sum + BYTES.float32 * size, 0);
   let fed = 0;
-  for (const [name, tensor] of program.inputs) {
+  for (const [name, tensor] of traced.inputs) {
     if (tensor.source.kind !== 'input') continue;
     if (!tensor.source.state) fed += bytes(tensor);
     else resident += bytes(tensor) * (program.outputs.has(name) && !inPlace.has(name) ? 2 : 1);

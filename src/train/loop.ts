@@ -12,7 +12,7 @@ import { openMetrics, type StepMetrics } from './metrics.ts';
 import { cosineRate, emaDecay, planSteps } from './schedule.ts';
 import { checkTraining, METHOD_SETTINGS, type TrainData, type TrainSettings, trainingKey } from './settings.ts';
 import { imageSource } from './source.ts';
-import { stepProgram, trainedShapes } from './step.ts';
+import { isLean, stepProgram, trainedShapes } from './step.ts';
 import { createRenewal, type Renewal } from './structural.ts';
 import { tunePlan } from './tune.ts';
 import { roleWeights, startWeights } from './weights.ts';
@@ -109,7 +109,8 @@ export async function train(
       ...{ clip: options.clip, accumulate: runs, plan: tuning, gradCheckpointing },
     });
     // What is frozen is laid out for products once, and held only there.
-    const session = await compile(graph, { device, threads, frozen: tuning.frozen.length > 0 });
+    const lean = isLean({ clip: options.clip, accumulate: runs, gradCheckpointing });
+    const session = await compile(graph, { device, threads, lean, frozen: tuning.frozen.length > 0 });
     opened.push(session);
     const start = { ...startWeights(data.weights, tuning, s.seed), ...saved?.weights, head: prototypes };
     await session.setState(Object.fromEntries(Object.entries(start).filter(([name]) => graph.inputs.has(name))));

@@ -42,9 +42,9 @@ export async function measurePace(options: PaceOptions): Promise<Pace> {
 }
 
 async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'first' | 'later' | 'compileStep'>> {
-  const { graph, rows, states, plan, device, threads } = options;
+  const { graph, lean, rows, states, plan, device, threads } = options;
   const began = performance.now();
-  const session = await compile(graph, { device, threads, frozen: plan.frozen.length > 0 });
+  const session = await compile(graph, { device, threads, lean, frozen: plan.frozen.length > 0 });
   try {
     await session.setState(Object.fromEntries(Object.entries(states).filter(([name]) => graph.inputs.has(name))));
     const compileStep = since(began);

@@ -110,7 +110,7 @@ export function stepProgram(options: StepOptions): Program {
   const { gradients, norm } =
     clip === undefined ? { gradients: averaged, norm: gradientNorm(averaged, squares) } : clipGradients(averaged, clip);
   // A gradient that the norm still needs would outlive its update.
-  const waits = gradCheckpointing && clip === undefined ? (name: string): Tensor[] => [squares[name]] : undefined;
+  const waits = isLean(options) ? (name: string): Tensor[] => [squares[name]] : undefined;
   const updates = update(options, student, teacher, gradients, number, waits);
   return program({
     loss,
@@ -122,6 +122,18 @@ export function stepProgram(options: StepOptions): Program {
     ...sums,
     ...(runs > 1 ? gated(updates, number('apply')) : updates),
   });
+}
+
+/**
+ * Whether the step is to be compiled `lean`: each gradient can be gone once its weight is updated. A clip needs the norm of all
+ * before the first update, and sums over several runs keep them in any case.
+ */
+export function isLean({
+  clip,
+  accumulate: runs = 1,
+  gradCheckpointing = false,
+}: Pick<StepOptions, 'clip' | 'accumulate' | 'gradCheckpointing'>): boolean {
+  return gradCheckpointing && clip === undefined && runs === 1;
 }
 
 /** Shapes of everything that training changes, by state name; `head` and `frozen.*` are not among it. */

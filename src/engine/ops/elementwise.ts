@@ -13,10 +13,15 @@ function pair(operator: OperatorName, a: Operand, b: Operand): [Tensor, Tensor] 
   if (typeof a === 'number' && typeof b === 'number') {
     throw new S3aError('SHAPE', `${operator} of two numbers: one operand must be a tensor`);
   }
-  const x = typeof a === 'number' ? scalar(a, (b as Tensor).dtype) : a;
-  const y = typeof b === 'number' ? scalar(b, x.dtype) : b;
+  const x = typeof a === 'number' ? number(a, (b as Tensor).dtype) : a;
+  const y = typeof b === 'number' ? number(b, x.dtype) : b;
   requireOneType(operator, [x, y]);
   return [x, y];
+}
+
+/** A scalar constant; one of float16 is cast when ONNX Runtime opens the graph. */
+function number(value: number, dtype: DType): Tensor {
+  return dtype === 'float16' ? cast(scalar(value), 'float16') : scalar(value, dtype);
 }
 
 function binary(operator: Plain, a: Operand, b: Operand, dtype?: DType): Tensor {

@@ -23,8 +23,15 @@ function reduce(operator: 'ReduceSum' | 'ReduceMean' | 'ReduceMax', x: Tensor, o
   return apply(operator, [x], { axes, keepdims }, [{ dtype: x.dtype, shape }])[0];
 }
 
-export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce('ReduceSum', x, options);
-export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce('ReduceMean', x, options);
+/** Sums of float16 are taken in float32 and rounded once. */
+function wide(operator: 'ReduceSum' | 'ReduceMean', x: Tensor, options: ReduceOptions): Tensor {
+  return x.dtype === 'float16'
+    ? cast(reduce(operator, cast(x, 'float32'), options), 'float16')
+    : reduce(operator, x, options);
+}
+
+export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => wide('ReduceSum', x, options);
+export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor => wide('ReduceMean', x, options);
 /** The gradient is shared equally among ties. */
 export const max = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce('ReduceMax', x, options);
 

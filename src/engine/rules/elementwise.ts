@@ -62,7 +62,7 @@ export const elementwise: RuleTable<
   Tanh: ({ outputs: [y] }, dy) => [mul(dy, sub(1, mul(y, y)))],
   Erf: ({ inputs: [x] }, dy) => [mul(dy, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI)))],
   // A product with 0 or 1: on the CPU three times as fast as Where.
-  Relu: ({ outputs: [y] }, dy) => [mul(dy, cast(greater(y, 0), 'float32'))],
+  Relu: ({ outputs: [y] }, dy) => [mul(dy, cast(greater(y, 0), y.dtype))],
   Gelu: (node, dy) => [mul(dy, node.attributes.approximate === 'tanh' ? tanhGeluSlope(node) : geluSlope(node))],
   // d/dx x·s(αx) = s + α·y·(1 − s)
   QuickGelu: ({ inputs: [x], outputs: [y], attributes: { alpha } }, dy) => {
