@@ -19,6 +19,8 @@ export interface Clip {
   embedImages(pixels: Float32Array, onProgress?: OnProgress): Promise<Float32Array>;
   /** Unit embeddings [N, D] of N texts. */
   embedTexts(texts: readonly string[], onProgress?: OnProgress): Promise<Float32Array>;
+  /** Frees what has been compiled: both towers, or one of them; what is embedded later compiles it again. */
+  release(tower?: 'images' | 'texts'): Promise<void>;
   /** Ends the threads and frees the weights. */
   dispose(): Promise<void>;
 }
@@ -38,6 +40,13 @@ export async function loadClip(model: string, options: EncoderOptions & ResolveO
   const { logit_scale: scale } = await checkpoint.readWeights(['logit_scale']);
   const texts = createTextEncoder(checkpoint, options);
   let images: ReturnType<typeof createImageEncoder> | undefined;
+  const release: Clip['release'] = async tower => {
+    if (tower !== 'images') await texts.dispose();
+    if (tower === 'texts') return;
+    const opened = images;
+    images = undefined;
+    await (await opened?.catch(() => undefined))?.dispose();
+  };
   return {
     config: checkpoint.config,
     preprocess: checkpoint.preprocess,
@@ -48,9 +57,7 @@ export async function loadClip(model: string, options: EncoderOptions & ResolveO
       return (await images).embed(pixels, onProgress);
     },
     embedTexts: texts.embed,
-    async dispose() {
-      await texts.dispose();
-      await (await images?.catch(() => undefined))?.dispose();
-    },
+    release,
+    dispose: () => release(),
   };
 }

@@ -67,6 +67,7 @@ async function compute(run: Run, { root, files, skipped }: Scan, key: string): P
     }
   } finally {
     await loader.dispose();
+    await clip.release('images');
   }
   const unused = [...skipped, ...failed];
   await writeJsonl(run.path('skipped.jsonl'), unused);

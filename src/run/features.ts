@@ -1,5 +1,5 @@
 /** Features of images by tuned weights. */
-import { createImageEncoder } from '../clip/encoders.ts';
+import { createImageEncoder, type TunedWeights } from '../clip/encoders.ts';
 import { S3aError } from '../errors.ts';
 import { createLoader } from '../images/loader.ts';
 import type { Embedded } from './embed.ts';
@@ -12,8 +12,7 @@ import type { Run } from './store.ts';
 export async function featuresBy(
   run: Run,
   { root, files, width }: Pick<Embedded, 'root' | 'files' | 'width'>,
-  weights: Readonly<Record<string, Float32Array>>,
-  onProgress?: (done: number, total: number) => void,
+  weights: TunedWeights,
 ): Promise<Float32Array> {
   const { checkpoint } = await run.clip();
   const { workers, embedBatch, threads, device, maxPixels } = run.config;
@@ -33,7 +32,6 @@ export async function featuresBy(
       }
       features.set(await encoder.embed(views.evaluation), at);
       at += indices.length * width;
-      onProgress?.(at / width, files.length);
     }
   } finally {
     await encoder.dispose();

@@ -11,7 +11,8 @@ import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
 import { forgetTracked } from '../track/open.ts';
-import { train as selfTrain, type TrainProgress } from '../train/loop.ts';
+import { train as selfTrain, type TrainProgress, type TrainResult } from '../train/loop.ts';
+import type { Role } from '../train/tower.ts';
 import { isWhole, tunePlan } from '../train/tune.ts';
 import type { Embedded } from './embed.ts';
 import { featuresBy } from './features.ts';
@@ -96,7 +97,10 @@ export async function train(
   };
   const artefacts = ['model/config.json', 'predictions.parquet', ...ROLES.map(role => `embeddings/${role}.npy`)];
   await run.stage('train', inputs, artefacts, async key => {
-    const { checkpoint, logitScale } = await run.clip();
+    const clip = await run.clip();
+    const { checkpoint, logitScale } = clip;
+    // Names are compared again only when all is trained.
+    await clip.release();
     const images = visionParameters(checkpoint.config).map(({ name }) => name);
     await forgetOther(run, key);
     const tracking = trackTraining(run);
@@ -104,7 +108,7 @@ export async function train(
       {
         config: checkpoint.config,
         preprocess: checkpoint.preprocess,
-        weights: await checkpoint.readWeights(images),
+        weights: () => checkpoint.readWeights(images),
         logitScale,
         root: embedded.root,
         files: embedded.files,
@@ -129,9 +133,9 @@ export async function train(
       run.warn(`${embedded.files[index]} could not be read during training: ${reason}`);
     }
     const columns: Record<string, Int32Array> = {};
-    for (const role of ROLES) columns[role] = await predict(run, embedded, named, role, result[role]);
+    for (const role of ROLES) columns[role] = await predict(run, embedded, named, role, result.weights);
     await writeColumns(run.path('predictions.parquet'), embedded.files, columns);
-    await saveModel(run, result.teacher);
+    await saveModel(run, await result.weights('teacher'));
     return { steps: result.steps, failed: result.failed.length };
   });
   const labels = await readColumns(run.path('predictions.parquet'));
@@ -183,11 +187,11 @@ async function predict(
   run: Run,
   { root, files, width }: Embedded,
   { prototypes }: Named,
-  role: string,
-  weights: Readonly<Record<string, Float32Array>>,
+  role: Role,
+  weights: TrainResult['weights'],
 ): Promise<Int32Array> {
   const { threads, device } = run.config;
-  const features = await featuresBy(run, { root, files, width }, weights);
+  const features = await featuresBy(run, { root, files, width }, () => weights(role));
   await writeNpy(run.path('embeddings', `${role}.npy`), '<f4', [files.length, width], features);
   return (await nearestNames(features, prototypes, { width, threads, device })).indices;
 }

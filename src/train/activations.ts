@@ -15,7 +15,7 @@ import type { Failure } from '../images/batch.ts';
 import { createLoader } from '../images/loader.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
-import type { TrainData } from './settings.ts';
+import { startOf, type TrainData } from './settings.ts';
 import type { SourceBatch, SourceRequest, TrainSource } from './source.ts';
 import type { EmbedAll } from './structural.ts';
 import { frozenPart, teacherPart } from './tower.ts';
@@ -143,7 +143,7 @@ export async function createActivations(options: ActivationOptions): Promise<Act
 /** Computes all views into the file, which has its name only when it is complete; the images that cannot be read. */
 async function compute(options: ActivationOptions, row: number, path: string): Promise<Failure[]> {
   const { data, plan, seed, workers, cacheBytes, folder, device, threads, onProgress } = options;
-  const { config, preprocess, root, files, weights } = data;
+  const { config, preprocess, root, files } = data;
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   const bytes = activationBytes(data, plan);
@@ -166,7 +166,9 @@ async function compute(options: ActivationOptions, row: number, path: string): P
   const file = await open(`${path}.part`, 'w');
   try {
     const frozen = [...graph.inputs.keys()].filter(name => name.startsWith('frozen.'));
-    await session.setState(Object.fromEntries(frozen.map(name => [name, weights[name.slice('frozen.'.length)]])));
+    const weights = await startOf(data);
+    const given = Object.fromEntries(frozen.map(name => [name, weights[name.slice('frozen.'.length)]]));
+    await session.setState(given, { move: typeof data.weights === 'function' });
     for (let view = 0; view <= plan.cachedViews; view++) {
       const kind = view === 0 ? 'evaluation' : 'strong';
       const epoch = Math.max(view - 1, 0);

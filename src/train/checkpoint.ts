@@ -115,6 +115,24 @@ export async function resumeTraining(
   );
 }
 
+/**
+ * States of the newest training in `folder`, without a look at the rest: of one that this process wrote or loaded.
+ * @throws S3aError CHECKPOINT when there is none
+ */
+export async function readStates(folder: string, names: readonly string[]): Promise<Record<string, Float32Array>> {
+  const saved = existsSync(folder) ? (await readdir(folder)).filter(name => /^step-\d+\.json$/.test(name)) : [];
+  const last = saved.sort().at(-1);
+  if (last === undefined) throw new S3aError('CHECKPOINT', `${folder} holds no checkpoint`, 'Train first.');
+  const file = await openSafetensors(join(folder, last.replace(/json$/, 'safetensors')));
+  try {
+    const states: Record<string, Float32Array> = {};
+    for (const name of names) states[name] = await file.readFloat32(name);
+    return states;
+  } finally {
+    await file.close();
+  }
+}
+
 async function readTraining(
   folder: string,
   base: string,

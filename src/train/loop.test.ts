@@ -16,7 +16,7 @@ import { random } from '../random.ts';
 import { workerUrl } from '../worker-url.ts';
 import { type TrainPlace, type TrainProgress, train } from './loop.ts';
 import type { StepMetrics } from './metrics.ts';
-import type { TrainData, TrainSettings } from './settings.ts';
+import type { TrainData, TrainSettings, Weights } from './settings.ts';
 
 const NAMES = 9;
 const SETTINGS: TrainSettings = {
@@ -35,7 +35,7 @@ const SETTINGS: TrainSettings = {
 };
 
 let base: string;
-let data: TrainData;
+let data: TrainData & { weights: Weights };
 
 beforeAll(async () => {
   base = await mkdtemp(join(tmpdir(), 's3a-train-'));
@@ -72,7 +72,9 @@ beforeAll(async () => {
 afterAll(() => rm(base, { recursive: true }));
 
 async function run(folder: string, changes: TrainSettings = {}, place: Partial<TrainPlace> = {}, d: TrainData = data) {
-  return train(d, { ...SETTINGS, ...changes }, { folder: join(base, folder), ...place });
+  const result = await train(d, { ...SETTINGS, ...changes }, { folder: join(base, folder), ...place });
+  const { weights, ...facts } = result;
+  return { ...facts, student: await weights('student'), teacher: await weights('teacher') };
 }
 
 /** metrics.jsonl as text, without the one value that is a matter of time. */
@@ -88,7 +90,7 @@ async function remains(folder: string) {
 }
 
 let reference: Awaited<ReturnType<typeof remains>>;
-let trained: Awaited<ReturnType<typeof train>>;
+let trained: Awaited<ReturnType<typeof run>>;
 const heard: TrainProgress[] = [];
 
 beforeAll(async () => {
@@ -132,6 +134,18 @@ describe('a training', () => {
       await run(`workers ${workers}`, { workers, cacheBytes: workers * 20_000 });
       expect(await remains(`workers ${workers}`)).toEqual(reference);
     }
+  });
+
+  it('is the same with weights that are read when they are wanted, and held no longer', async () => {
+    const read: Record<string, Float32Array>[] = [];
+    const weights = async () => {
+      read.push(structuredClone(data.weights));
+      return read.at(-1)!;
+    };
+    await run('read', {}, {}, { ...data, weights });
+    expect(await remains('read')).toEqual(reference);
+    // The session has them.
+    expect(read.flatMap(arrays => Object.values(arrays)).every(({ length }) => length === 0)).toBe(true);
   });
 
   it('depends on its seed', async () => {

@@ -6,14 +6,23 @@ import { S3aError } from '../errors.ts';
 import type { Failure } from '../images/batch.ts';
 import { random } from '../random.ts';
 import { type Activations, createActivations } from './activations.ts';
-import { loadTraining, resumeTraining, saveTraining, type TrainingState, type TrainingToSave } from './checkpoint.ts';
+import { readStates, resumeTraining, saveTraining, type TrainingToSave } from './checkpoint.ts';
 import { feedsOf, meanOf, type StepReport } from './feeds.ts';
 import { openMetrics, type StepMetrics } from './metrics.ts';
 import { cosineRate, emaDecay, planSteps } from './schedule.ts';
-import { checkTraining, METHOD_SETTINGS, type TrainData, type TrainSettings, trainingKey } from './settings.ts';
+import {
+  checkTraining,
+  METHOD_SETTINGS,
+  startOf,
+  type TrainData,
+  type TrainSettings,
+  trainingKey,
+  type Weights,
+} from './settings.ts';
 import { imageSource } from './source.ts';
 import { isLean, stepProgram, trainedShapes } from './step.ts';
 import { createRenewal, type Renewal } from './structural.ts';
+import type { Role } from './tower.ts';
 import { tunePlan } from './tune.ts';
 import { roleWeights, startWeights } from './weights.ts';
 
@@ -36,9 +45,8 @@ export interface TrainPlace {
 }
 
 export interface TrainResult {
-  /** Image-tower weights by transformers' names. */
-  readonly student: Record<string, Float32Array>;
-  readonly teacher: Record<string, Float32Array>;
+  /** Image-tower weights of a network by transformers' names, read from the last checkpoint. */
+  readonly weights: (role: Role) => Promise<Record<string, Float32Array>>;
   /** [N] the structural labels of the last epoch. */
   readonly structural: Int32Array;
   /** Steps of the whole training. */
@@ -63,7 +71,9 @@ export async function train(
   const { device, threads, workers, cacheBytes, gradCheckpointing, logEvery = 10 } = options;
   const given = Object.entries(options).filter(([name, value]) => name in METHOD_SETTINGS && value !== undefined);
   const s = { ...METHOD_SETTINGS, ...Object.fromEntries(given) };
-  checkTraining(data, s);
+  // Not held while steps run, but read again where what is frozen is wanted.
+  let initial: Weights | undefined = await startOf(data);
+  checkTraining(data, initial, s);
   const tuning = tunePlan(config, options);
   const plan = planSteps({ images: files.length, microBatch: options.microBatch, ...s });
   const runs = plan.batch / plan.micro;
@@ -72,19 +82,25 @@ export async function train(
   // Where the training stands: at its start, or where a checkpoint left it.
   const shapes = trainedShapes(config, tuning);
   const checkpoints = join(folder, 'checkpoints');
-  const key = trainingKey(data, s, options, tuning);
-  const saved = await resumeTraining(checkpoints, shapes, key, message => report?.({ kind: 'note', message }));
-  const at = saved ?? { key, step: 0, epoch: 0, stepInEpoch: 0, metricsBytes: 0, structural: data.structural };
+  const key = trainingKey(data, initial, s, options, tuning);
+  let saved = await resumeTraining(checkpoints, shapes, key, message => report?.({ kind: 'note', message }));
+  const begun = { step: 0, epoch: 0, stepInEpoch: 0, metricsBytes: 0, structural: data.structural };
+  const at = saved ? { ...saved, weights: undefined } : begun;
   let { step, structural } = at;
   let savedStep = saved ? step : -1;
-  const resultOf = (state: TrainingState, unreadable: Failure[]): TrainResult => ({
-    student: roleWeights(data.weights, tuning, state.weights, 'student'),
-    teacher: roleWeights(data.weights, tuning, state.weights, 'teacher'),
-    structural: state.structural,
-    steps: state.step,
+  const weightsOf = async (
+    role: Role,
+    states: Readonly<Record<string, unknown>>,
+  ): Promise<Record<string, Float32Array>> =>
+    roleWeights(tuning.frozen.length > 0 ? await startOf(data) : {}, tuning, states, role);
+  const trainedOf = (role: Role): string[] => tuning.trained.map(({ name }) => `${role}.${name}`);
+  const result = (unreadable: Failure[]): TrainResult => ({
+    weights: async role => weightsOf(role, await readStates(checkpoints, trainedOf(role))),
+    structural,
+    steps: step,
     failed: unreadable.sort((a, b) => a.index - b.index),
   });
-  if (saved && saved.epoch >= s.epochs) return resultOf(saved, []);
+  if (saved && saved.epoch >= s.epochs) return result([]);
 
   const metrics = openMetrics(join(folder, 'metrics.jsonl'), at.metricsBytes);
   const opened: { dispose(): Promise<void> }[] = [];
@@ -97,6 +113,7 @@ export async function train(
         if (signal?.aborted) throw stopped(step);
       };
       const place = { folder: join(folder, 'activations'), key, onProgress };
+      initial = undefined;
       activations = await createActivations({ data, plan: tuning, seed: s.seed, ...options, ...place });
     }
     const source = activations ?? imageSource(data, tuning, { seed: s.seed, workers, cacheBytes });
@@ -112,8 +129,14 @@ export async function train(
     const lean = isLean({ clip: options.clip, accumulate: runs, gradCheckpointing });
     const session = await compile(graph, { device, threads, lean, frozen: tuning.frozen.length > 0 });
     opened.push(session);
-    const start = { ...startWeights(data.weights, tuning, s.seed), ...saved?.weights, head: prototypes };
-    await session.setState(Object.fromEntries(Object.entries(start).filter(([name]) => graph.inputs.has(name))));
+    initial ??= await startOf(data);
+    const start = Object.entries({ ...startWeights(initial, tuning, s.seed), ...saved?.weights });
+    const move = typeof data.weights === 'function';
+    await session.setState(Object.fromEntries(start.filter(([name]) => graph.inputs.has(name))), { move });
+    await session.setState({ head: prototypes });
+    start.length = 0;
+    initial = undefined;
+    saved = undefined;
     let renewal: Renewal | undefined;
 
     // One at a time: all weights with their moments, copied out of the session at once, would double the memory of a step.
@@ -140,9 +163,8 @@ export async function train(
           renewal = await createRenewal({ ...options, ...data, rounds: s.voteRounds, embedAll });
           opened.push(renewal);
         }
-        const states = await session.getState(tuning.trained.map(({ name }) => `teacher.${name}`));
-        const teacher = roleWeights(data.weights, tuning, states, 'teacher');
-        structural = await renewal.labels(teacher, (done, total) => {
+        const teacher = await session.getState(trainedOf('teacher'));
+        structural = await renewal.labels(await weightsOf('teacher', teacher), (done, total) => {
           report?.({ kind: 'renew', epoch, done, total });
           if (signal?.aborted) throw stopped(step);
         });
@@ -209,11 +231,8 @@ export async function train(
     metrics.close();
     for (const resource of opened.reverse()) await resource.dispose();
   }
-  // The result comes from the last checkpoint: read only now that the session's memory is free, and without the moments.
-  const networks = Object.fromEntries(Object.entries(shapes).filter(([name]) => !name.startsWith('adamw.')));
-  const { state: ended } = await loadTraining(checkpoints, networks);
   await rm(join(folder, 'activations'), { recursive: true, force: true });
-  return resultOf(ended!, [...failed.values()]);
+  return result([...failed.values()]);
 }
 
 function stopped(step: number): S3aError {

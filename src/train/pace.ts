@@ -2,7 +2,7 @@
 import { compile, type Program, type SessionOptions, sizeOf, type TensorData } from '../engine/index.ts';
 import { random } from '../random.ts';
 import { feedsOf } from './feeds.ts';
-import type { TrainData } from './settings.ts';
+import type { TrainData, Weights } from './settings.ts';
 import { imageSource, type SourceBatch } from './source.ts';
 import { wholeTower } from './structural.ts';
 import type { TunePlan } from './tune.ts';
@@ -20,7 +20,7 @@ export interface Pace {
 }
 
 export interface PaceOptions extends SessionOptions {
-  data: Pick<TrainData, 'config' | 'preprocess' | 'root' | 'files' | 'weights'>;
+  data: Pick<TrainData, 'config' | 'preprocess' | 'root' | 'files'> & { weights: Weights };
   plan: TunePlan;
   /** The step of `stepProgram`, and the rows of one run of it. */
   graph: Program;

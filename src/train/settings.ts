@@ -60,11 +60,14 @@ export interface TrainSettings extends Partial<MethodSettings>, TuneSettings {
   logEvery?: number;
 }
 
+/** Image-tower weights by transformers' names. */
+export type Weights = Readonly<Record<string, Float32Array>>;
+
 export interface TrainData {
   config: ClipConfig;
   preprocess: Preprocess;
-  /** Image-tower weights that student and teacher start from, by transformers' names. */
-  weights: Readonly<Record<string, Float32Array>>;
+  /** What student and teacher start from; a function reads them when they are wanted, so that a training need not hold them. */
+  weights: Weights | (() => Promise<Weights>);
   /** Factor of the cosines before the softmax; 100 for most CLIPs. */
   logitScale: number;
   /** Folder that `files` are relative to. */
@@ -79,12 +82,17 @@ export interface TrainData {
   clusters: Int32Array;
 }
 
+/** The weights that a training starts from. */
+export async function startOf({ weights }: Pick<TrainData, 'weights'>): Promise<Weights> {
+  return typeof weights === 'function' ? weights() : weights;
+}
+
 /**
  * Checks sizes and values before anything is allocated.
  * @throws S3aError SHAPE, WEIGHTS or VALUE that names what does not fit
  */
-export function checkTraining(data: TrainData, settings: MethodSettings): void {
-  const { config, weights, files, prototypes, structural, clusters, preprocess } = data;
+export function checkTraining(data: TrainData, weights: Weights, settings: MethodSettings): void {
+  const { config, files, prototypes, structural, clusters, preprocess } = data;
   const names = prototypes.length / config.projection_dim;
   const shape = (what: string): S3aError => new S3aError('SHAPE', `training: ${what}`);
   if (!Number.isInteger(names) || names < 1) {
@@ -110,8 +118,14 @@ export function checkTraining(data: TrainData, settings: MethodSettings): void {
 const STATE_FORMAT = 2;
 
 /** Hash of everything that the result depends on, threads and device excepted. */
-export function trainingKey(data: TrainData, settings: MethodSettings, options: TrainSettings, plan: TunePlan): string {
-  const { config, preprocess, weights, logitScale, files, prototypes, structural, clusters } = data;
+export function trainingKey(
+  data: TrainData,
+  weights: Weights,
+  settings: MethodSettings,
+  options: TrainSettings,
+  plan: TunePlan,
+): string {
+  const { config, preprocess, logitScale, files, prototypes, structural, clusters } = data;
   const { clip, microBatch, starved } = options;
   return hashJson({
     state: STATE_FORMAT,

@@ -12,7 +12,7 @@ import { initialise } from '../clip/towers/initialise.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
 import { random } from '../random.ts';
 import { type TrainPlace, type TrainProgress, train } from './loop.ts';
-import type { TrainData, TrainSettings } from './settings.ts';
+import type { TrainData, TrainSettings, Weights } from './settings.ts';
 
 const NAMES = 9;
 const SETTINGS: TrainSettings = {
@@ -38,7 +38,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(base, { recursive: true }));
 
-function dataOf(vision_config: object): TrainData {
+function dataOf(vision_config: object): TrainData & { weights: Weights } {
   const config: ClipConfig = parseClipConfig({
     projection_dim: 8,
     vision_config: { ...vision_config, image_size: 16 },
@@ -64,8 +64,14 @@ function dataOf(vision_config: object): TrainData {
   };
 }
 
-const run = (data: TrainData, folder: string, changes: TrainSettings, place: Partial<TrainPlace> = {}) =>
-  train(data, { ...SETTINGS, ...changes }, { folder: join(base, folder), ...place });
+async function run(data: TrainData, folder: string, changes: TrainSettings, place: Partial<TrainPlace> = {}) {
+  const { weights, ...facts } = await train(
+    data,
+    { ...SETTINGS, ...changes },
+    { folder: join(base, folder), ...place },
+  );
+  return { ...facts, student: await weights('student'), teacher: await weights('teacher') };
+}
 
 /** Bytes of the last checkpoint. */
 async function checkpointOf(folder: string): Promise<Buffer> {

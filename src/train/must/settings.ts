@@ -3,7 +3,7 @@ import { visionParameters } from '../../clip/towers/vision.ts';
 import { sizeOf } from '../../engine/index.ts';
 import { S3aError } from '../../errors.ts';
 import { hashBytes, hashJson } from '../../io/hash.ts';
-import type { TrainData, TrainSettings } from '../settings.ts';
+import type { TrainData, TrainSettings, Weights } from '../settings.ts';
 
 /**
  * Settings that change the result: train_configs.json, `imagenet_ViT-B/16`, and the defaults of train.py in the published
@@ -68,7 +68,7 @@ export interface MustSettings
 }
 
 /** What `train` takes, without what discovery found. */
-export type MustData = Omit<TrainData, 'structural' | 'clusters'>;
+export type MustData = Omit<TrainData, 'structural' | 'clusters' | 'weights'> & { weights: Weights };
 
 /**
  * Checks sizes and values before anything is allocated.
