@@ -29,6 +29,8 @@ export interface TrainFacts {
   reports: Record<string, number>[];
   rounding: Record<string, number>;
   tune?: TuneSettings;
+  /** Of a record in float16: the loss scale before each step and after the last. */
+  lossScales?: number[];
 }
 
 /** A record of scripts/goldens/train_*.py: its facts and tensors, the tower, and the states that a step begins with. */

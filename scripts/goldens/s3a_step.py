@@ -1,4 +1,5 @@
 """Self-training of METHOD §3 written plainly in PyTorch: what the goldens and the parity script compare with."""
+import contextlib
 import copy
 import math
 
@@ -22,9 +23,12 @@ def layer_of(name, blocks):
     return blocks + 1
 
 
-def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer: None):
+def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer: None, scaler=None, skip=()):
     """As many steps as `data` has views; the student's and the teacher's weights, what each step reports, and how near a
-    decision (mask or label) came to falling otherwise. Parameters that need no gradient stay, and are not in the result."""
+    decision (mask or label) came to falling otherwise. Parameters that need no gradient stay, and are not in the result.
+
+    With a `scaler` (torch.amp.GradScaler) towers run under autocast in float16, and a step that it skips moves no average; reports
+    then hold its scale. Steps of `skip` are computed and change nothing."""
     student = copy.deepcopy(student).to(dtype)
     teacher = copy.deepcopy(student)
     head = data["head"].to(dtype)
@@ -33,7 +37,13 @@ def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer
               for n, p in student.named_parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8)
     reports, margin = [], math.inf
-    logits_of = lambda tower, x: s["logitScale"] * F.normalize(tower(x), dim=-1) @ head.T
+    half = lambda: torch.autocast("cpu", torch.float16) if scaler else contextlib.nullcontext()
+
+    def logits_of(tower, x):
+        with half():
+            z = tower(x)
+        return s["logitScale"] * F.normalize(z.to(dtype), dim=-1) @ head.T
+
     steps = len(data["weak"])
     for i in range(steps):
         rate = s["floor"] + (s["peak"] - s["floor"]) * (1 + math.cos(math.pi * i / steps)) / 2
@@ -52,19 +62,29 @@ def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer
         structural = F.cross_entropy(logits[known], labels[known]) if known.any() else zero
         loss = s["instanceWeight"] * instance + s["structuralWeight"] * structural
         optimizer.zero_grad()
-        loss.backward()
+        scale = scaler.get_scale() if scaler else 1.0
+        (scaler.scale(loss) if scaler else loss).backward()
+        if scaler:
+            scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(student.parameters(), s["clip"] or math.inf)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["scale"]
-        optimizer.step()
+        if scaler:
+            scaler.step(optimizer)
+            scaler.update()
+        elif i not in skip:
+            optimizer.step()
+        skipped = i in skip or (scaler is not None and scaler.get_scale() < scale)
         with torch.no_grad():
             for t, p in zip(teacher.parameters(), student.parameters()):
-                if not p.requires_grad:
+                if skipped or not p.requires_grad:
                     continue
                 t.mul_(decay).add_(p, alpha=1 - decay)
         after_step(i, student, optimizer)
         agreement = (guess[known] == labels[known]).double().mean().item() if known.any() else 0.0
         reports.append({"loss": loss.item(), "instanceLoss": instance.item(), "structuralLoss": structural.item(),
                         "maskShare": mask.double().mean().item(), "agreement": agreement, "gradientNorm": norm.item()})
+        if scaler:
+            reports[-1] |= {"lossScale": scale, "gradientNorm": 0.0 if skipped else norm.item()}
     weights = {role: {saved_name(n): p.detach() for n, p in m.named_parameters() if p.requires_grad} for role, m in (("student", student), ("teacher", teacher))}
     return weights, reports, margin

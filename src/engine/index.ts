@@ -1,6 +1,8 @@
 /** The engine: trace a computation, derive its gradient, run both with ONNX Runtime. */
 export { type GradientOptions, gradient } from './gradient.ts';
 export * from './graph.ts';
+export { autocast } from './half.ts';
+export { type LossScale, type LossScaleOptions, lossScaleStart, lossScaling } from './loss-scale.ts';
 export {
   type FreeExtent,
   type OnnxConstant,

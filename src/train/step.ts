@@ -19,6 +19,7 @@ import {
   greaterOrEqual,
   input,
   log,
+  lossScaling,
   maskedMean,
   maximum,
   mul,
@@ -37,6 +38,7 @@ import {
   where,
 } from '../engine/index.ts';
 import { keptTokens } from './patch-dropout.ts';
+import { type Precision, precisionShapes } from './precision.ts';
 import { blockSegments } from './segments.ts';
 import { tunedTower } from './tower.ts';
 import { type TunePlan, tunePlan } from './tune.ts';
@@ -61,6 +63,8 @@ export interface StepOptions {
   plan?: TunePlan;
   /** The student's blocks are computed again in the backward pass and not kept; default false. Changes no bit. */
   gradCheckpointing?: boolean;
+  /** Default fp32. */
+  precision?: Precision;
 }
 
 /**
@@ -70,19 +74,22 @@ export interface StepOptions {
  * `tokens` [B·K], the tokens that the student sees; int32 `structural` [B], −1 where it is not known; `present` [B], 0 for a row
  * that holds no image, else 1; the scalars `learningRate`, `step` (1 at the first), `emaDecay`, `threshold`,
  * `instanceWeight`, `structuralWeight`; with `accumulate` above 1 also `keep` (0 in the first run of a step, else 1) and
- * `apply` (1 in the last, else 0).
+ * `apply` (1 in the last, else 0). With `amp` there is no `step`: the graph counts the steps that were not skipped.
  *
  * State: `student.*`, `teacher.*`, `adamw.m.student.*` and `adamw.v.student.*` of what is trained, `frozen.*` of what is not,
- * and `head` [V, D], the unit prototypes.
+ * and `head` [V, D], the unit prototypes. With `amp` also `scaler.*` (`lossScaling`); a step whose gradients are not finite
+ * changes nothing else.
  *
  * Outputs: `loss`, `instanceLoss`, `structuralLoss`, `maskShare`, `agreement` (share of the images with a structural label that
- * the teacher gives the same name) and `gradientNorm`, before the clip. With `accumulate` the terms are means over the
+ * the teacher gives the same name) and `gradientNorm`, before the clip; with `amp` also `lossScale`, that of this step, and a
+ * norm of 0 where the step was skipped. With `accumulate` the terms are means over the
  * images of one run, so a step is the mean of its runs.
  */
 export function stepProgram(options: StepOptions): Program {
   const { config, batch, names, logitScale, clip, accumulate: runs = 1, gradCheckpointing = false } = options;
+  const scaler = options.precision === 'amp' ? lossScaling() : undefined;
   const plan = options.plan ?? tunePlan(config);
-  const tower = tunedTower(config, plan, batch);
+  const tower = tunedTower(config, plan, batch, options.precision);
   const [student, teacher] = [tower.trained('student'), tower.trained('teacher')];
   const number = (name: string): Tensor => input(name, 'float32', []);
   const structural = input('structural', 'int32', [batch]);
@@ -102,44 +109,56 @@ export function stepProgram(options: StepOptions): Program {
   const loss = add(mul(instance, number('instanceWeight')), mul(structuralLoss, number('structuralWeight')));
 
   const recompute = gradCheckpointing ? blockSegments(config, z) : undefined;
-  const derived = gradient(loss, Object.values(student), { recompute });
+  const derived = gradient(scaler ? scaler.scaled(loss) : loss, Object.values(student), { recompute });
   const raw: Tensors = Object.fromEntries(Object.keys(student).map((name, i) => [name, derived[i]]));
   const sums = runs > 1 ? accumulate(raw, number('keep')) : {};
-  const averaged = runs > 1 ? mapTensors(raw, name => mul(sums[`accumulated.${name}`], 1 / runs)) : raw;
+  const summed = runs > 1 ? mapTensors(raw, name => mul(sums[`accumulated.${name}`], 1 / runs)) : raw;
+  const averaged = scaler ? scaler.unscaled(summed) : summed;
   const squares = squareSums(averaged);
   const { gradients, norm } =
     clip === undefined ? { gradients: averaged, norm: gradientNorm(averaged, squares) } : clipGradients(averaged, clip);
   // A gradient that the norm still needs would outlive its update.
   const waits = isLean(options) ? (name: string): Tensor[] => [squares[name]] : undefined;
-  const updates = update(options, student, teacher, gradients, number, waits);
+  const due = runs > 1 ? greater(number('apply'), 0.5) : undefined;
+  const step = scaler ? scaler.step : number('step');
+  const updates = update(options, student, teacher, gradients, step, number, waits);
+  const guarded = scaler?.guarded(updates, norm, due);
   return program({
     loss,
     instanceLoss: instance,
     structuralLoss,
     maskShare: div(sum(mask), maximum(sum(present), 1)),
     agreement: maskedMean(cast(equal(seen.labels, labels), 'float32'), known),
-    gradientNorm: norm,
-    ...sums,
-    ...(runs > 1 ? gated(updates, number('apply')) : updates),
+    gradientNorm: guarded ? where(guarded.finite, norm, 0) : norm,
+    ...(scaler ? { lossScale: scaler.scale } : {}),
+    // A sum that is not finite must not be there when the next step begins: 0 times infinity is no number.
+    ...(scaler && due ? mapTensors(sums, (_, total) => where(due, 0, total)) : sums),
+    ...(guarded ? guarded.updates : due ? gated(updates, due) : updates),
   });
 }
 
 /**
  * Whether the step is to be compiled `lean`: each gradient can be gone once its weight is updated. A clip needs the norm of all
- * before the first update, and sums over several runs keep them in any case.
+ * before the first update, as does the question whether all are finite, and sums over several runs keep them in any case.
  */
 export function isLean({
   clip,
   accumulate: runs = 1,
   gradCheckpointing = false,
-}: Pick<StepOptions, 'clip' | 'accumulate' | 'gradCheckpointing'>): boolean {
-  return gradCheckpointing && clip === undefined && runs === 1;
+  precision,
+}: Pick<StepOptions, 'clip' | 'accumulate' | 'gradCheckpointing' | 'precision'>): boolean {
+  return gradCheckpointing && clip === undefined && runs === 1 && precision !== 'amp';
 }
 
 /** Shapes of everything that training changes, by state name; `head` and `frozen.*` are not among it. */
-export function trainedShapes(config: ClipConfig, plan = tunePlan(config)): Record<string, Shape> {
+export function trainedShapes(
+  config: ClipConfig,
+  plan = tunePlan(config),
+  precision: Precision = 'fp32',
+): Record<string, Shape> {
   const roles = ['student', 'teacher', 'adamw.m.student', 'adamw.v.student'];
-  return Object.fromEntries(plan.trained.flatMap(({ name, shape }) => roles.map(role => [`${role}.${name}`, shape])));
+  const trained = plan.trained.flatMap(({ name, shape }) => roles.map(role => [`${role}.${name}`, shape]));
+  return { ...Object.fromEntries(trained), ...precisionShapes(precision) };
 }
 
 /** Factor of the learning rate of an image-tower weight: decay^(L + 1 − id) (METHOD §3). */
@@ -179,10 +198,11 @@ function update(
   student: Tensors,
   teacher: Tensors,
   gradients: Tensors,
+  step: Tensor,
   number: (name: string) => Tensor,
   waits?: (name: string) => readonly Tensor[],
 ): Tensors {
-  const stepped = adamW(student, gradients, number('learningRate'), number('step'), {
+  const stepped = adamW(student, gradients, number('learningRate'), step, {
     weightDecay,
     waits,
     scale: name => layerScale(config, name.slice('student.'.length), layerDecay),
@@ -191,10 +211,9 @@ function update(
   return { ...stepped, ...ema(teacher, learned, number('emaDecay')) };
 }
 
-/** Updates that happen where `apply` is 1; elsewhere each state keeps its value. */
-function gated(updates: Tensors, apply: Tensor): Tensors {
+/** Updates that happen where `now` holds; elsewhere each state keeps its value. */
+function gated(updates: Tensors, now: Tensor): Tensors {
   const held = program(updates).inputs;
-  const now = greater(apply, 0.5);
   return mapTensors(updates, (name, value) => where(now, value, held.get(name)!));
 }
 

@@ -2,6 +2,7 @@
 import type { ClipConfig } from '../clip/towers/config.ts';
 import { visionTower } from '../clip/towers/vision.ts';
 import {
+  autocast,
   gather,
   input,
   l2Normalize,
@@ -16,6 +17,7 @@ import {
 import { cutBetween, rewrite } from '../engine/rewrite.ts';
 import { S3aError } from '../errors.ts';
 import { withLora } from './lora.ts';
+import type { Precision } from './precision.ts';
 import type { TunePlan } from './tune.ts';
 
 export type Role = 'student' | 'teacher';
@@ -32,9 +34,15 @@ export interface TunedTower {
 }
 
 /**
- * Both roles' towers for a batch of B rows. States are `frozen.*`, which the roles share, and `student.*` and `teacher.*`.
+ * Both roles' towers for a batch of B rows, with `amp` in mixed precision. States are `frozen.*`, which the roles share, and `student.*` and `teacher.*`.
  */
-export function tunedTower(config: ClipConfig, plan: TunePlan, batch: number): TunedTower {
+export function tunedTower(
+  config: ClipConfig,
+  plan: TunePlan,
+  batch: number,
+  precision: Precision = 'fp32',
+): TunedTower {
+  const narrowed = (tower: Tensor): Tensor => (precision === 'amp' ? autocast([tower])[0] : tower);
   const held = new Map<string, Tensor>();
   const hold = (name: string, shape: Shape): Tensor => {
     const known = held.get(name) ?? state(name, shape);
@@ -60,10 +68,10 @@ export function tunedTower(config: ClipConfig, plan: TunePlan, batch: number): T
     embed(role, view, tokens) {
       const pixels = input(view, 'float32', pixelShape(config, batch));
       const tower = traced(role, pixels, tokens);
-      if (plan.cachedViews === 0) return l2Normalize(tower);
+      if (plan.cachedViews === 0) return l2Normalize(narrowed(tower));
       const cut = cutOf(tower, pixels, Object.values(trained(role)));
       const kept = new Map(cut.map((tensor, i) => [tensor, input(`${view}.${i}`, 'float32', tensor.shape)]));
-      return l2Normalize(rewrite([tower], kept)[0]);
+      return l2Normalize(narrowed(rewrite([tower], kept)[0]));
     },
   };
 }
