@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { TEMPLATES } from '../clip/prototypes.ts';
 import { MAX_PIXELS } from '../images/image.ts';
 import { TRACKERS } from '../track/open.ts';
+import { PRECISIONS } from '../train/precision.ts';
 import { TUNES } from '../train/tune.ts';
 
 /** Which part of the work a setting belongs to; help texts show one section a group. */
@@ -204,6 +205,11 @@ export const configSchema = z.strictObject({
     .describe(
       'Compute activations again in the backward pass: much less memory for one more forward pass, the same result',
     )
+    .meta(of('train')),
+  precision: z
+    .enum(PRECISIONS)
+    .default('fp32')
+    .describe('fp32, or amp: products in float16 with a loss scale, weights and all else in float32; for a GPU')
     .meta(of('train')),
   tune: z
     .enum(TUNES)

@@ -93,6 +93,7 @@ export async function train(
     cluster: run.keyOf('cluster'),
     settings,
     ...(isWhole(tuning) ? {} : { tuning }),
+    ...(config.precision === 'fp32' ? {} : { precision: config.precision }),
     ...(relabel ? { vote: run.keyOf('vote') } : {}),
   };
   const artefacts = ['model/config.json', 'predictions.parquet', ...ROLES.map(role => `embeddings/${role}.npy`)];
@@ -124,6 +125,7 @@ export async function train(
         threads: config.threads,
         workers: config.workers,
         gradCheckpointing: config.gradCheckpointing,
+        precision: config.precision,
         cacheBytes: config.cacheBytes,
       },
       { folder: run.folder, report: progress => tell(run, progress, tracking), signal: run.hooks.signal },

@@ -191,6 +191,22 @@ describe('a training that is interrupted and called again ends in the same bytes
     expect(await remains('renewal')).toEqual(reference);
   });
 
+  it('in mixed precision, whose loss scale is part of a checkpoint', async () => {
+    const folder = 'mixed whole';
+    const whole = await run(folder, { precision: 'amp' });
+    expect(await interrupted('mixed', [1, 5], data, { precision: 'amp' })).toEqual(whole);
+    expect(await remains('mixed')).toEqual(await remains(folder));
+    const lines = (await readJsonl(join(base, folder, 'metrics.jsonl'))) as StepMetrics[];
+    expect(lines.map(({ lossScale }) => lossScale)).toEqual(lines.map(() => expect.any(Number)));
+    expect((await remains(folder)).bytes.equals(reference.bytes)).toBe(false);
+    // The same images, settings and seed: float16 moves the loss a little.
+    const exact = (await readJsonl(join(base, 'reference', 'metrics.jsonl'))) as StepMetrics[];
+    expect(lines.slice(0, 4).map(({ loss }) => loss)).toBeAllclose(
+      exact.slice(0, 4).map(({ loss }) => loss),
+      { rtol: 0.2, atol: 0.1 },
+    );
+  });
+
   it('killed with SIGKILL', async () => {
     for (const step of [2, 10]) await killedAfter(step, join(base, 'killed'));
     expect(await run('killed')).toEqual(trained);

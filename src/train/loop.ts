@@ -9,6 +9,7 @@ import { type Activations, createActivations } from './activations.ts';
 import { readStates, resumeTraining, saveTraining, type TrainingToSave } from './checkpoint.ts';
 import { feedsOf, meanOf, type StepReport } from './feeds.ts';
 import { openMetrics, type StepMetrics } from './metrics.ts';
+import { checkLoss, precisionStart, SLOW_HALF } from './precision.ts';
 import { cosineRate, emaDecay, planSteps } from './schedule.ts';
 import {
   checkTraining,
@@ -68,7 +69,7 @@ export async function train(
   { folder, report, signal }: TrainPlace,
 ): Promise<TrainResult> {
   const { config, files, prototypes } = data;
-  const { device, threads, workers, cacheBytes, gradCheckpointing, logEvery = 10 } = options;
+  const { device, threads, workers, cacheBytes, gradCheckpointing, precision, logEvery = 10 } = options;
   const given = Object.entries(options).filter(([name, value]) => name in METHOD_SETTINGS && value !== undefined);
   const s = { ...METHOD_SETTINGS, ...Object.fromEntries(given) };
   // Not held while steps run, but read again where what is frozen is wanted.
@@ -78,9 +79,10 @@ export async function train(
   const plan = planSteps({ images: files.length, microBatch: options.microBatch, ...s });
   const runs = plan.batch / plan.micro;
   if (plan.note !== undefined) report?.({ kind: 'note', message: plan.note });
+  if (precision === 'amp' && (device ?? 'cpu') === 'cpu') report?.({ kind: 'note', message: SLOW_HALF });
 
   // Where the training stands: at its start, or where a checkpoint left it.
-  const shapes = trainedShapes(config, tuning);
+  const shapes = trainedShapes(config, tuning, precision);
   const checkpoints = join(folder, 'checkpoints');
   const key = trainingKey(data, initial, s, options, tuning);
   let saved = await resumeTraining(checkpoints, shapes, key, message => report?.({ kind: 'note', message }));
@@ -123,14 +125,18 @@ export async function train(
     const { weightDecay, layerDecay } = s;
     const graph = stepProgram({
       ...{ config, batch: plan.micro, names, logitScale, weightDecay, layerDecay },
-      ...{ clip: options.clip, accumulate: runs, plan: tuning, gradCheckpointing },
+      ...{ clip: options.clip, accumulate: runs, plan: tuning, gradCheckpointing, precision },
     });
     // What is frozen is laid out for products once, and held only there.
-    const lean = isLean({ clip: options.clip, accumulate: runs, gradCheckpointing });
+    const lean = isLean({ clip: options.clip, accumulate: runs, gradCheckpointing, precision });
     const session = await compile(graph, { device, threads, lean, frozen: tuning.frozen.length > 0 });
     opened.push(session);
     initial ??= await startOf(data);
-    const start = Object.entries({ ...startWeights(initial, tuning, s.seed), ...saved?.weights });
+    const start = Object.entries({
+      ...startWeights(initial, tuning, s.seed),
+      ...precisionStart(precision),
+      ...saved?.weights,
+    });
     const move = typeof data.weights === 'function';
     await session.setState(Object.fromEntries(start.filter(([name]) => graph.inputs.has(name))), { move });
     await session.setState({ head: prototypes });
@@ -186,7 +192,8 @@ export async function train(
         const part: Record<string, number> =
           runs > 1 ? { keep: parts.length === 0 ? 0 : 1, apply: parts.length + 1 === runs ? 1 : 0 } : {};
         const { threshold, instanceWeight, structuralWeight } = s;
-        const scalars = { ...rates, ...part, step: step + 1, threshold, instanceWeight, structuralWeight };
+        const count: Record<string, number> = precision === 'amp' ? {} : { step: step + 1 };
+        const scalars = { ...rates, ...part, ...count, threshold, instanceWeight, structuralWeight };
         const outputs = await session.run(feedsOf(batch, structural, plan.micro, graph, scalars));
         parts.push(outputs as StepReport);
         if (parts.length < runs) continue;
@@ -195,10 +202,8 @@ export async function train(
 
         // What is known about the step, to the reporter and to the file.
         const { loss, instanceLoss, structuralLoss, maskShare, agreement, gradientNorm } = meanOf(parts);
-        if (!Number.isFinite(loss)) {
-          const hint = `Lower the learning rate (it is ${s.learningRate} for 256 images).`;
-          throw new S3aError('DIVERGED', `the loss is ${loss} at step ${step}`, hint);
-        }
+        const lossScale = precision === 'amp' ? Number(outputs.lossScale[0]) : undefined;
+        checkLoss(loss, lossScale, step, s.learningRate);
         const now = performance.now();
         const line: StepMetrics = {
           epoch,
@@ -211,6 +216,7 @@ export async function train(
           gradientNorm,
           lr: rates.learningRate,
           emaDecay: rates.emaDecay,
+          ...(lossScale === undefined ? {} : { lossScale }),
           imagesPerSecond: (1000 * plan.batch) / (now - stepBegan),
         };
         const logged = step % logEvery === 0 || stepInEpoch === plan.stepsPerEpoch;

@@ -15,10 +15,13 @@ export interface StepMetrics {
   maskShare: number;
   /** Share of the images whose teacher agrees with their structural label. */
   agreement: number;
+  /** 0 where mixed precision skipped the step. */
   gradientNorm: number;
   /** Learning rate of the last layer. */
   lr: number;
   emaDecay: number;
+  /** Of mixed precision, at this step. */
+  lossScale?: number;
   /** The only value that differs from run to run. */
   imagesPerSecond: number;
 }

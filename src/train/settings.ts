@@ -8,6 +8,7 @@ import type { Device } from '../engine/index.ts';
 import { sizeOf } from '../engine/shape.ts';
 import { S3aError } from '../errors.ts';
 import { hashBytes, hashJson } from '../io/hash.ts';
+import type { Precision } from './precision.ts';
 import type { Relabel } from './structural.ts';
 import { changesAll, type TunePlan, type TuneSettings } from './tune.ts';
 
@@ -46,6 +47,8 @@ export interface TrainSettings extends Partial<MethodSettings>, TuneSettings {
   microBatch?: number;
   /** The student's blocks are computed again in the backward pass: less memory, more time, the same bytes. Default false. */
   gradCheckpointing?: boolean;
+  /** What the towers of a step compute in; default fp32. Structural labels are renewed in float32. */
+  precision?: Precision;
   /** What becomes of clusters without a name, as in `vote`. */
   starved?: Starved;
   /** How structural labels are renewed; default the vote of METHOD §3. Whatever it depends on belongs into the caller's key. */
@@ -126,12 +129,13 @@ export function trainingKey(
   plan: TunePlan,
 ): string {
   const { config, preprocess, logitScale, files, prototypes, structural, clusters } = data;
-  const { clip, microBatch, starved } = options;
+  const { clip, microBatch, starved, precision = 'fp32' } = options;
   return hashJson({
     state: STATE_FORMAT,
     settings,
     options: { clip: clip ?? null, microBatch: microBatch ?? null, starved: starved ?? null },
     ...(changesAll(plan) ? {} : { plan }),
+    ...(precision === 'fp32' ? {} : { precision }),
     vision: config.vision_config,
     preprocess,
     logitScale,

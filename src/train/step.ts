@@ -154,7 +154,7 @@ export function isLean({
 export function trainedShapes(
   config: ClipConfig,
   plan = tunePlan(config),
-  precision: Precision = 'fp32',
+  precision?: Precision,
 ): Record<string, Shape> {
   const roles = ['student', 'teacher', 'adamw.m.student', 'adamw.v.student'];
   const trained = plan.trained.flatMap(({ name, shape }) => roles.map(role => [`${role}.${name}`, shape]));
