@@ -157,6 +157,8 @@ function flopsOf({ nodes }: Program): number {
       flops += 2 * sizeOf(outputs[0].shape) * a.shape.at(transA ? -2 : -1)!;
     } else if (operator === 'Conv') {
       flops += 2 * sizeOf(outputs[0].shape) * sizeOf(b.shape.slice(1));
+    } else if (operator === 'ConvWeight') {
+      flops += 2 * sizeOf(b.shape) * sizeOf(outputs[0].shape.slice(1));
     } else if (operator === 'ConvTranspose') {
       flops += 2 * sizeOf(a.shape) * sizeOf(b.shape.slice(1));
     }

@@ -136,6 +136,13 @@ record("topK", [a], [top.values, top.indices], k=3)
 record("oneHot", [indices], F.one_hot(indices.long(), 4).float(), depth=4)
 record("full", [], torch.full((2, 3), 0.25), value=0.25, shape=[2, 3])
 
+for stride, padding in ((1, 0), (1, 1), (2, 1), (3, 2)):
+    w = torch.zeros(4, 3, 3, 2, requires_grad=True)
+    y = F.conv2d(maps, w, None, stride, padding)
+    dy = draw(*y.shape)
+    y.backward(dy)
+    record("convWeight2d", [maps, dy], w.grad, kernel=[3, 2], stride=stride, padding=padding)
+
 out = Path(__file__).resolve().parents[2] / "test" / "goldens" / "engine" / "ops.json"
 out.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
 print(len(cases), "cases", out.stat().st_size, "bytes")

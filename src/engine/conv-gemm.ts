@@ -1,19 +1,7 @@
 /** A rewrite of convolutions for the CPU: those of small maps become one matrix product over all images. */
-import type { Node, Tensor, TensorData } from './graph.ts';
+import type { Node } from './graph.ts';
+import type { NodeWriter } from './node-writer.ts';
 import type { AttributeValue } from './proto.ts';
-
-/** What the rewrite needs of the writer of ONNX nodes. */
-export interface NodeWriter {
-  fresh(): string;
-  ints(values: readonly number[]): string;
-  constant(type: Tensor['dtype'], shape: readonly number[], data: TensorData): string;
-  emit(
-    type: string,
-    inputs: readonly string[],
-    outputs: readonly string[],
-    attributes?: Record<string, AttributeValue>,
-  ): void;
-}
 
 /**
  * On the CPU a convolution of small maps is slow: ONNX Runtime multiplies image by image and reads the whole kernel for

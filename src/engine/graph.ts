@@ -80,6 +80,8 @@ export interface Operators {
   /** Outputs: normalised and scaled, centred, mean, variance. Several ONNX nodes, one short gradient. */
   BatchNorm: { readonly epsilon: number };
   Conv: Window2d & { readonly group: number };
+  /** The gradient of Conv's weight for one group: Σ over images and positions of windows of the first input ⊗ the second. */
+  ConvWeight: Window2d & { readonly kernel: readonly [number, number] };
   ConvTranspose: Window2d & { readonly group: number; readonly outputPadding: readonly [number, number] };
   AveragePool: Window2d & { readonly kernel: readonly [number, number] };
   MaxPool: Window2d & { readonly kernel: readonly [number, number] };

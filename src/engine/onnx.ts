@@ -1,7 +1,10 @@
 /** Turns a program into the bytes of an ONNX model: each operator's spelling stands here once. */
 import { S3aError } from '../errors.ts';
+import { convWeight, flipTransposed } from './conv-adjoints.ts';
+import { BLOCKS_DOMAIN, ChannelBlocks, fitsBlocks } from './conv-blocks.ts';
 import { convAsGemm, prefersGemm } from './conv-gemm.ts';
 import type { Node, OperatorName, Operators, Program, Tensor, TensorData } from './graph.ts';
+import type { NodeWriter } from './node-writer.ts';
 import {
   type AttributeValue,
   DATA_TYPE,
@@ -39,6 +42,8 @@ export interface OnnxOptions {
   readonly named?: boolean;
   /** States that are no inputs but constants, each in an external file of its own name. */
   readonly frozen?: ReadonlySet<string>;
+  /** Channels in a block of ONNX Runtime's convolutions on this machine (channel-block.ts); undefined for others' operators. */
+  readonly block?: number;
   /** Name of one more output, before all others, which is an empty sequence (session-worker.ts says what for). */
   readonly sequence?: string;
 }
@@ -75,6 +80,7 @@ export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array 
   const { sequence, frozen = new Set<string>() } = options;
   const value = ({ name, type, dimensions }: OnnxValue) => valueInfoProto(name, type, dimensions);
   return modelProto({
+    domains: options.block === undefined ? [] : [BLOCKS_DOMAIN],
     nodes: [
       ...(sequence === undefined ? [] : [nodeProto({ type: 'SequenceEmpty', inputs: [], outputs: [sequence] })]),
       ...nodes.map(nodeProto),
@@ -93,10 +99,11 @@ export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array 
 
 /** The same as a graph; throws as `toOnnx`. */
 export function onnxGraph(
-  program: Program,
-  { free = [], standard = false, named = false, frozen = new Set() }: OnnxOptions = {},
+  traced: Program,
+  { free = [], standard = false, named = false, frozen = new Set(), block }: OnnxOptions = {},
 ): OnnxGraph {
-  const writer = new Writer(program, free, standard, named, frozen);
+  const program = flipTransposed(traced, node => block !== undefined && fitsBlocks(node, block));
+  const writer = new Writer(program, free, standard, named, frozen, block);
   const describe = (name: string, { dtype, shape }: Tensor): OnnxValue => ({
     name,
     type: dtype,
@@ -122,7 +129,7 @@ function bytesOf({ buffer, byteOffset, byteLength }: TensorData): Uint8Array {
 
 type Spelling<O extends OperatorName> = (writer: Writer, node: Node<O>, inputs: string[], outputs: string[]) => void;
 
-class Writer {
+class Writer implements NodeWriter {
   readonly nodes: NodeFields[] = [];
   readonly constants: OnnxConstant[] = [];
   readonly #names = new Map<Tensor, string>();
@@ -134,6 +141,7 @@ class Writer {
   /** Names of states that are constants. */
   readonly frozen: ReadonlySet<string>;
   readonly #named: boolean;
+  readonly #blocks: ChannelBlocks | undefined;
   /** Of the node that is being written. */
   #place = '';
   #counter = 0;
@@ -144,12 +152,14 @@ class Writer {
     standard: boolean,
     named: boolean,
     frozen: ReadonlySet<string>,
+    block: number | undefined,
   ) {
     this.frozen = frozen;
     this.#program = program;
     this.#free = free;
     this.standard = standard;
     this.#named = named;
+    this.#blocks = block === undefined ? undefined : new ChannelBlocks(this, block);
   }
 
   /** Whether all extents are as traced. */
@@ -164,6 +174,7 @@ class Writer {
     const { source } = tensor;
     const name = source.kind === 'constant' ? this.constant(tensor.dtype, tensor.shape, source.data) : this.fresh();
     this.#names.set(tensor, name);
+    if (this.#blocks?.has(tensor)) this.#blocks.unblock(tensor, name);
     return name;
   }
 
@@ -269,8 +280,23 @@ class Writer {
 
   node(node: Node): void {
     this.#place = node.place;
-    const inputs = node.inputs.map(x => this.name(x));
-    const outputs = node.outputs.map(y => this.name(y));
+    if (!this.#blocks?.write(node)) {
+      const inputs = node.inputs.map(x => this.name(x));
+      this.spell(
+        node,
+        inputs,
+        node.outputs.map(y => this.name(y)),
+      );
+    } else {
+      // What has its name already is awaited under it.
+      for (const y of node.outputs) {
+        const name = this.#names.get(y);
+        if (name !== undefined && this.#blocks.has(y)) this.#blocks.unblock(y, name);
+      }
+    }
+  }
+
+  spell(node: Node, inputs: string[], outputs: string[]): void {
     const spelling = (spellings as Partial<Record<OperatorName, Spelling<OperatorName>>>)[node.operator];
     if (spelling) spelling(this, node, inputs, outputs);
     else this.emit(node.operator, inputs, outputs);
@@ -378,6 +404,7 @@ const spellings: {
     const { strides, pads, group } = node.attributes;
     w.emit('Conv', inputs, outputs, { kernel_shape: node.inputs[1].shape.slice(2), strides, pads, group });
   },
+  ConvWeight: convWeight,
   ConvTranspose: (w, node, inputs, outputs) => {
     const { strides, pads, group, outputPadding } = node.attributes;
     const kernel_shape = node.inputs[1].shape.slice(2);

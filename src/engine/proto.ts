@@ -146,6 +146,8 @@ export function nodeProto({ type, name, domain, inputs, outputs, attributes = {}
 }
 
 export interface GraphFields {
+  /** Of operators beside ONNX's own and com.microsoft. */
+  domains?: readonly string[];
   nodes: readonly Message[];
   initializers: readonly Message[];
   inputs: readonly Message[];
@@ -155,18 +157,19 @@ export interface GraphFields {
 /** ONNX opset of every graph: the first with Gelu; ONNX Runtime has had it since 1.17. */
 export const OPSET = 20;
 
-export function modelProto({ nodes, initializers, inputs, outputs }: GraphFields): Uint8Array {
+export function modelProto({ domains = [], nodes, initializers, inputs, outputs }: GraphFields): Uint8Array {
   const graph = new Message();
   for (const node of nodes) graph.message(1, node);
   graph.string(2, 's3a');
   for (const initializer of initializers) graph.message(5, initializer);
   for (const value of inputs) graph.message(11, value);
   for (const value of outputs) graph.message(12, value);
-  return new Message()
+  const model = new Message()
     .int(1, 9) // IR version of opset 20
     .string(2, 's3a')
     .message(7, graph)
     .message(8, new Message().string(1, '').int(2, OPSET))
-    .message(8, new Message().string(1, 'com.microsoft').int(2, 1))
-    .finish();
+    .message(8, new Message().string(1, 'com.microsoft').int(2, 1));
+  for (const domain of domains) model.message(8, new Message().string(1, domain).int(2, 1));
+  return model.finish();
 }

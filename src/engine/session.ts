@@ -2,6 +2,8 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
+import { channelBlock } from './channel-block.ts';
+import { hasConvolutions } from './conv-blocks.ts';
 import { cpuProgram } from './cpu-program.ts';
 import type { UpdatePlan } from './fused-states.ts';
 import type { DType, Program, Tensor, TensorData } from './graph.ts';
@@ -111,6 +113,7 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
   const unread = ':unread';
   const plan: SessionPlan = {
     model: toOnnx(program, {
+      block: device === 'cpu' && hasConvolutions(program) ? await channelBlock() : undefined,
       sequence: device === 'cpu' ? unread : undefined,
       named: profile !== undefined,
       frozen: constants,

@@ -148,6 +148,39 @@ export function convTranspose2d(
   return apply('ConvTranspose', [x, weight], attributes, [{ dtype: x.dtype, shape }])[0];
 }
 
+/**
+ * The adjoint of `conv2d` with respect to its weight: Σ over images and positions of windows(x) ⊗ y.
+ * @param x [N, C, H, W], which the kernel slides over
+ * @param y [N, O, OH, OW]
+ * @param kernel its height and width
+ * @returns [O, C, kh, kw]
+ */
+export function convWeight2d(
+  x: Tensor,
+  y: Tensor,
+  kernel: readonly [number, number],
+  { stride = 1, padding = 0 }: Window = {},
+): Tensor {
+  const [n, c, h, w] = x.shape;
+  const [images, o, ...extents] = y.shape;
+  if (x.shape.length !== 4 || y.shape.length !== 4 || images !== n) {
+    throw shapeError('ConvWeight', [x.shape, y.shape], 'needs [N, C, H, W] and [N, O, OH, OW]');
+  }
+  requireFloats('ConvWeight', [x, y]);
+  requireWindow('ConvWeight', [x.shape, y.shape], stride, padding);
+  const [kh, kw] = kernel;
+  const expected = [windowExtent(h, kh, stride, padding, padding), windowExtent(w, kw, stride, padding, padding)];
+  if (expected.join() !== extents.join()) {
+    throw shapeError('ConvWeight', [x.shape, y.shape], `a kernel of ${kh}×${kw} has other positions`);
+  }
+  const attributes = {
+    kernel: [kh, kw] as const,
+    strides: [stride, stride] as const,
+    pads: [padding, padding, padding, padding] as const,
+  };
+  return apply('ConvWeight', [x, y], attributes, [{ dtype: x.dtype, shape: [o, c, kh, kw] }])[0];
+}
+
 function pool(operator: 'AveragePool' | 'MaxPool', x: Tensor, kernel: number, stride: number, padding: number): Tensor {
   const [n, c, h, w] = x.shape;
   if (x.shape.length !== 4 || h + 2 * padding < kernel || w + 2 * padding < kernel || padding * 2 > kernel) {

@@ -117,6 +117,13 @@ const shapeErrors: Record<string, [build: () => unknown, message: string][]> = {
     [() => ops.convTranspose2d(t(1, 3, 4, 4), t(3, 2, 3, 3), 7, 6), 'no output of 7×6 has this gradient'],
     [() => ops.convTranspose2d(t(1, 4, 4, 4), t(4, 2, 3, 3), 6, 6, { group: 2 }), 'group 2 is neither 1 nor depthwise'],
   ],
+  convWeight2d: [
+    [
+      () => ops.convWeight2d(t(2, 3, 4, 4), t(1, 5, 2, 2), [3, 3]),
+      'ConvWeight of [2, 3, 4, 4] and [1, 5, 2, 2]: needs',
+    ],
+    [() => ops.convWeight2d(t(2, 3, 4, 4), t(2, 5, 2, 3), [3, 3]), 'a kernel of 3×3 has other positions'],
+  ],
   avgPool2d: [
     [() => ops.avgPool2d(t(1, 3, 2, 2), 3), 'AveragePool of [1, 3, 2, 2] and [3, 3]: the window does not fit'],
   ],

@@ -67,6 +67,7 @@ const builders: Record<string, Build> = {
   batchNorm: ([x, w, b]) => Object.values(ops.batchNorm(x, w, b)),
   conv2d: ([x, w, b], options) => ops.conv2d(x, w, b, options),
   convTranspose2d: ([x, w], { height, width, ...options }) => ops.convTranspose2d(x, w, height, width, options),
+  convWeight2d: ([x, y], { kernel, ...window }) => ops.convWeight2d(x, y, kernel, window),
   avgPool2d: ([x], { kernel, ...options }) => ops.avgPool2d(x, kernel, options),
   maxPool2d: ([x], { kernel, ...options }) => ops.maxPool2d(x, kernel, options),
   sum: ([x], options) => ops.sum(x, options),

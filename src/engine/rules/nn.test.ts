@@ -75,6 +75,19 @@ const conv = fc.tuple(sliding, fc.boolean()).map(([drawn, biased]): Case => {
   };
 });
 
+const convWeight = sliding.map((drawn): Case => {
+  const { n, c, o, kernel, stride, padding, image } = drawn;
+  const out = image.map((extent, i) => Math.floor((extent + 2 * padding - kernel[i]) / stride) + 1);
+  return {
+    label: show(drawn),
+    shapes: [
+      [n, c, ...image],
+      [n, o, ...out],
+    ],
+    build: ([x, y]) => e.convWeight2d(x, y, kernel, { stride, padding }),
+  };
+});
+
 const convTranspose = sliding.map((drawn): Case => {
   const { n, c, o, depthwise, kernel, stride, padding, image } = drawn;
   const out = image.map((extent, i) => Math.floor((extent + 2 * padding - kernel[i]) / stride) + 1);
@@ -109,6 +122,7 @@ const cases: Cases = {
   LayerNormalization: layerNorm,
   BatchNorm: batchNorm,
   Conv: conv,
+  ConvWeight: convWeight,
   ConvTranspose: convTranspose,
   AveragePool: pool(e.avgPool2d),
   MaxPool: pool(e.maxPool2d, 'apart'),

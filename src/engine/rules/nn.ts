@@ -1,15 +1,23 @@
 /** Gradients of softmax, layer normalisation, convolution and pooling. */
-import { constant, type Node, type Tensor } from '../graph.ts';
+import { constant, type Tensor } from '../graph.ts';
 import { add, exp, mul, reciprocal, sqrt, sub } from '../ops/elementwise.ts';
-import { concat, pad, pick, reshape, scatterAdd, slice, transpose } from '../ops/layout.ts';
-import { gemm, matMul } from '../ops/matrix.ts';
-import { conv2d, convTranspose2d } from '../ops/nn.ts';
+import { concat, pad, pick, reshape, scatterAdd, slice } from '../ops/layout.ts';
+import { gemm } from '../ops/matrix.ts';
+import { conv2d, convTranspose2d, convWeight2d } from '../ops/nn.ts';
 import { full, mean, sum, sumTo } from '../ops/reduce.ts';
 import { type Shape, sizeOf } from '../shape.ts';
 import type { RuleTable } from './rule.ts';
 
 export const layers: RuleTable<
-  'Softmax' | 'LogSoftmax' | 'LayerNormalization' | 'BatchNorm' | 'Conv' | 'ConvTranspose' | 'AveragePool' | 'MaxPool'
+  | 'Softmax'
+  | 'LogSoftmax'
+  | 'LayerNormalization'
+  | 'BatchNorm'
+  | 'Conv'
+  | 'ConvWeight'
+  | 'ConvTranspose'
+  | 'AveragePool'
+  | 'MaxPool'
 > = {
   Softmax: ({ outputs: [y], attributes: { axis } }, dy) => {
     const weighted = mul(dy, y);
@@ -43,15 +51,25 @@ export const layers: RuleTable<
     ];
   },
   Conv: (node, dy) => {
-    const [, , bias] = node.inputs;
-    return [convInputGradient(node, dy), convWeightGradient(node, dy), bias && sum(dy, { axes: [0, 2, 3] })];
+    const [x, weight, bias] = node.inputs;
+    const { strides, pads, group } = node.attributes;
+    const [stride, padding] = [strides[0], pads[0]];
+    return [
+      convTranspose2d(dy, weight, x.shape[2], x.shape[3], { stride, padding, group }),
+      weightGradient(x, dy, weight.shape, stride, padding, group),
+      bias && sum(dy, { axes: [0, 2, 3] }),
+    ];
+  },
+  ConvWeight: ({ inputs: [x, y], attributes: { strides, pads } }, dw) => {
+    const window = { stride: strides[0], padding: pads[0] };
+    return [convTranspose2d(y, dw, x.shape[2], x.shape[3], window), conv2d(x, dw, undefined, window)];
   },
   ConvTranspose: (node, dy) => {
     const [x, weight] = node.inputs;
     const { strides, pads, group } = node.attributes;
     const [stride, padding] = [strides[0], pads[0]];
     const dx = conv2d(dy, weight, undefined, { stride, padding, group });
-    return [dx, windowProducts(dy, x, weight.shape, stride, padding, group)];
+    return [dx, weightGradient(dy, x, weight.shape, stride, padding, group)];
   },
   AveragePool: ({ inputs: [x], outputs: [y], attributes: { kernel, strides, pads } }, dy) => {
     const [n, c, h, w] = x.shape;
@@ -98,49 +116,11 @@ function reachedExtent(
   return [reach(x[2], y[2]), reach(x[3], y[3])];
 }
 
-function convInputGradient({ inputs: [x, weight], attributes }: Node<'Conv'>, dy: Tensor): Tensor {
-  const { group } = attributes;
-  const [stride, padding] = [attributes.strides[0], attributes.pads[0]];
-  const [o, i, kh, kw] = weight.shape;
-  if (stride === 1 && kh === kw && padding < kh) {
-    // A stride of 1 makes the adjoint a convolution with the flipped kernel, which runs several times faster than
-    // ConvTranspose on the CPU.
-    const flat = reshape(weight, [o, i, kh * kw]);
-    const flipped =
-      kh * kw === 1
-        ? flat
-        : pick(
-            flat,
-            Array.from({ length: kh * kw }, (_, t) => kh * kw - 1 - t),
-            2,
-          );
-    const kernel = reshape(
-      group === 1 ? transpose(flipped, [1, 0, 2]) : flipped,
-      group === 1 ? [i, o, kh, kw] : [o, i, kh, kw],
-    );
-    return conv2d(dy, kernel, undefined, { padding: kh - 1 - padding, group });
-  }
-  return convTranspose2d(dy, weight, x.shape[2], x.shape[3], { stride, padding, group });
-}
-
-function convWeightGradient({ inputs: [x, weight], attributes }: Node<'Conv'>, dy: Tensor): Tensor {
-  return windowProducts(x, dy, weight.shape, attributes.strides[0], attributes.pads[0], attributes.group);
-}
-
-/**
- * Σ over images and positions of windows(x) ⊗ y: the gradient of a convolution's weight.
- * @param x [N, C, H, W], the side the kernel slides over
- * @param y [N, O, OH, OW], the other side
- * @returns [O, C/group, kh, kw]
- */
-function windowProducts(x: Tensor, y: Tensor, shape: Shape, stride: number, padding: number, group: number): Tensor {
+/** Σ over images and positions of windows(x) ⊗ y: the gradient of a convolution's weight. */
+function weightGradient(x: Tensor, y: Tensor, shape: Shape, stride: number, padding: number, group: number): Tensor {
   const [, , kh, kw] = shape;
-  const padded = pad(x, [0, 0, padding, padding, 0, 0, padding, padding]);
-  if (group !== 1) return depthwiseProducts(padded, y, shape, stride);
-  // Measured on two cores with 128 images: products an image are faster from 12×12 on, gathered windows below.
-  const large = y.shape[2] * y.shape[3] >= 100;
-  if (stride === 1 && large && kh * kw > 1) return shiftedProducts(padded, y, shape);
-  return gatheredProducts(padded, y, shape, stride);
+  if (group === 1) return convWeight2d(x, y, [kh, kw], { stride, padding });
+  return depthwiseProducts(pad(x, [0, 0, padding, padding, 0, 0, padding, padding]), y, shape, stride);
 }
 
 /** One channel at a time: [C, 1, kh, kw]. */
@@ -152,40 +132,6 @@ function depthwiseProducts(padded: Tensor, y: Tensor, shape: Shape, stride: numb
     return reshape(sum(mul(tap, y), { axes: [0, 2, 3] }), [c, 1]);
   });
   return reshape(concat(products, 1), shape);
-}
-
-/**
- * For each kernel position one product an image. Rows lie end to end, so a shifted image is one slice of the flat one,
- * and the positions that wrap around a row's end meet zeros that are added to y.
- */
-function shiftedProducts(padded: Tensor, y: Tensor, shape: Shape): Tensor {
-  const [o, c, kh, kw] = shape;
-  const [n, , oh, ow] = y.shape;
-  const [, , height, width] = padded.shape;
-  const reach = oh * width - (kw - 1);
-  const flat = reshape(padded, [n, c, height * width]);
-  const wide = reshape(pad(y, [0, 0, 0, 0, 0, 0, 0, width - ow]), [n, o, oh * width]);
-  const side = slice(wide, 2, 0, reach); // [N, O, R]
-  const products = grid(kh, kw).map(([row, column]) => {
-    const tap = slice(flat, 2, row * width + column, row * width + column + reach); // [N, C, R]
-    return reshape(sum(matMul(side, tap, { transB: true }), { axes: [0] }), [o, c, 1]);
-  });
-  return reshape(concat(products, 2), shape);
-}
-
-/** All windows gathered, channels last, into one matrix [N·P, kh·kw·C], and one product for everything. */
-function gatheredProducts(padded: Tensor, y: Tensor, shape: Shape, stride: number): Tensor {
-  const [o, c, kh, kw] = shape;
-  const [n, , oh, ow] = y.shape;
-  const [, , height, width] = padded.shape;
-  const pixels = reshape(transpose(padded, [0, 2, 3, 1]), [n, height * width, c]);
-  const taps = grid(oh, ow).flatMap(([y0, x0]) =>
-    grid(kh, kw).map(([row, column]) => (y0 * stride + row) * width + x0 * stride + column),
-  );
-  const windows = reshape(pick(pixels, taps, 1), [n * oh * ow, kh * kw * c]);
-  const side = reshape(transpose(y, [0, 2, 3, 1]), [n * oh * ow, o]);
-  const products = gemm(side, windows, undefined, { transA: true }); // [O, kh·kw·C]
-  return reshape(transpose(reshape(products, [o, kh * kw, c]), [0, 2, 1]), shape);
 }
 
 /** All pairs [row, column]. */
