@@ -13,6 +13,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { messageOf } from '../errors.ts';
+import { discard } from './discard.ts';
 import { fusedStates } from './fused-states.ts';
 import type { DType, TensorData } from './graph.ts';
 import type { SessionPlan, WorkerReply, WorkerRequest } from './session.ts';
@@ -80,20 +81,30 @@ async function start(): Promise<void> {
     return;
   }
   if (frozen.length === 0) session = await InferenceSession.create(model, options);
-  for (const { name, dtype, shape, state } of inputs) if (state) current.set(name, blank(name, dtype, shape));
   for (const { dtype, shape, feeds, name, inPlace } of outputs) {
     if (!feeds) results.set(name, blank(name, dtype, shape));
     else if (!inPlace) next.set(feeds, blank(name, dtype, shape));
   }
 }
 
+/** A state; one that was never set is zero, and has its memory only now. */
+function stateOf(name: string): Slot {
+  const known = current.get(name);
+  if (known) return known;
+  const { dtype, shape } = inputs.find(input => input.name === name)!;
+  const made = blank(name, dtype, shape);
+  current.set(name, made);
+  return made;
+}
+
 /** Constants have their values when the first run comes; ONNX Runtime keeps its own copy of them. */
 async function freeze(): Promise<InferenceSession> {
   const externalData = frozen.map(name => {
-    const { buffer, byteOffset, byteLength } = current.get(name)!.data;
+    const { buffer, byteOffset, byteLength } = stateOf(name).data;
     return { path: name, data: new Uint8Array(buffer, byteOffset, byteLength) };
   });
   const made = await InferenceSession.create(model, { ...options, externalData });
+  discard(frozen.map(name => current.get(name)!.data));
   for (const name of frozen) current.delete(name);
   return made;
 }
@@ -103,11 +114,11 @@ async function run(data: Record<string, TensorData>): Promise<Record<string, Ten
   const feeds: Record<string, Tensor> = {};
   for (const { name, dtype, shape, state, frozen: constant, read } of inputs) {
     if (constant || !read) continue;
-    feeds[name] = state ? current.get(name)!.tensor : tensorOf(dtype, data[name], shape);
+    feeds[name] = state ? stateOf(name).tensor : tensorOf(dtype, data[name], shape);
   }
   const fetches: Record<string, Tensor | null> = { [unread]: null };
   for (const { name, feeds: target, inPlace } of outputs) {
-    fetches[name] = (target ? (inPlace ? current : next).get(target)! : results.get(name)!).tensor;
+    fetches[name] = (target ? (inPlace ? stateOf(target) : next.get(target)!) : results.get(name)!).tensor;
   }
   try {
     await session.run(feeds, fetches);
@@ -145,6 +156,7 @@ async function answerHere(request: WorkerRequest): Promise<WorkerReply['value']>
     // held twice; memory that is shared stays the caller's and is copied. So is an array that came under several names (a
     // student and a teacher that start alike): it arrives as one, and each state needs memory of its own.
     const taken = new Set<ArrayBufferLike>();
+    const copied: TensorData[] = [];
     for (const { name, dtype, shape } of inputs) {
       const data = request.data[name];
       if (!data) continue;
@@ -152,16 +164,16 @@ async function answerHere(request: WorkerRequest): Promise<WorkerReply['value']>
         taken.add(data.buffer);
         current.set(name, { data, tensor: tensorOf(dtype, data, shape) });
       } else {
-        (current.get(name)!.data as Float32Array).set(data as Float32Array);
+        (stateOf(name).data as Float32Array).set(data as Float32Array);
+        copied.push(data);
       }
     }
+    discard(copied.filter(({ buffer }) => !taken.has(buffer)));
     return undefined;
   }
   if (request.kind === 'get') {
     // A message would take the whole memory of a kernel along with one of its arrays.
-    return Object.fromEntries(
-      request.names.map(name => [name, fused.arrayOf(name)?.slice() ?? current.get(name)!.data]),
-    );
+    return Object.fromEntries(request.names.map(name => [name, fused.arrayOf(name)?.slice() ?? stateOf(name).data]));
   }
   if (options.enableProfiling) session?.endProfiling();
   await session?.release();
