@@ -1,6 +1,6 @@
 /** Turns a program into the bytes of an ONNX model: each operator's spelling stands here once. */
 import { S3aError } from '../errors.ts';
-import { convWeight, flipTransposed } from './conv-adjoints.ts';
+import { convWeight, lowerAdjoints } from './conv-adjoints.ts';
 import { BLOCKS_DOMAIN, ChannelBlocks, fitsBlocks } from './conv-blocks.ts';
 import { convAsGemm, prefersGemm } from './conv-gemm.ts';
 import type { Node, OperatorName, Operators, Program, Tensor, TensorData } from './graph.ts';
@@ -42,8 +42,11 @@ export interface OnnxOptions {
   readonly named?: boolean;
   /** States that are no inputs but constants, each in an external file of its own name. */
   readonly frozen?: ReadonlySet<string>;
-  /** Channels in a block of ONNX Runtime's convolutions on this machine (channel-block.ts); undefined for others' operators. */
-  readonly block?: number;
+  /**
+   * For ONNX Runtime on the CPU of this machine, with the channels in a block of its convolutions if it has such
+   * (channel-block.ts).
+   */
+  readonly cpu?: { readonly block: number | undefined };
   /** Name of one more output, before all others, which is an empty sequence (session-worker.ts says what for). */
   readonly sequence?: string;
 }
@@ -80,7 +83,7 @@ export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array 
   const { sequence, frozen = new Set<string>() } = options;
   const value = ({ name, type, dimensions }: OnnxValue) => valueInfoProto(name, type, dimensions);
   return modelProto({
-    domains: options.block === undefined ? [] : [BLOCKS_DOMAIN],
+    domains: options.cpu?.block === undefined ? [] : [BLOCKS_DOMAIN],
     nodes: [
       ...(sequence === undefined ? [] : [nodeProto({ type: 'SequenceEmpty', inputs: [], outputs: [sequence] })]),
       ...nodes.map(nodeProto),
@@ -100,9 +103,13 @@ export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array 
 /** The same as a graph; throws as `toOnnx`. */
 export function onnxGraph(
   traced: Program,
-  { free = [], standard = false, named = false, frozen = new Set(), block }: OnnxOptions = {},
+  { free = [], standard = false, named = false, frozen = new Set(), cpu }: OnnxOptions = {},
 ): OnnxGraph {
-  const program = flipTransposed(traced, node => block !== undefined && fitsBlocks(node, block));
+  const block = cpu?.block;
+  const program = lowerAdjoints(
+    traced,
+    node => (cpu && node.operator === 'ConvWeight') || (block !== undefined && fitsBlocks(node, block)),
+  );
   const writer = new Writer(program, free, standard, named, frozen, block);
   const describe = (name: string, { dtype, shape }: Tensor): OnnxValue => ({
     name,

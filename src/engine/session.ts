@@ -113,7 +113,7 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
   const unread = ':unread';
   const plan: SessionPlan = {
     model: toOnnx(program, {
-      block: device === 'cpu' && hasConvolutions(program) ? await channelBlock() : undefined,
+      cpu: device === 'cpu' ? { block: hasConvolutions(program) ? await channelBlock() : undefined } : undefined,
       sequence: device === 'cpu' ? unread : undefined,
       named: profile !== undefined,
       frozen: constants,
