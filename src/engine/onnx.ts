@@ -38,6 +38,8 @@ export interface OnnxOptions {
   readonly free?: readonly FreeExtent[];
   /** Only operators of ONNX's own domain, for runtimes that lack ONNX Runtime's. */
   readonly standard?: boolean;
+  /** Without what ONNX Runtime's WebGPU provider leaves to the CPU: transposes and factors inside a batched product, LogSoftmax, OneHot. */
+  readonly webgpu?: boolean;
   /** Nodes have names that begin with their place (`within`), for profiles. */
   readonly named?: boolean;
   /** States that are no inputs but constants, each in an external file of its own name. */
@@ -103,14 +105,14 @@ export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array 
 /** The same as a graph; throws as `toOnnx`. */
 export function onnxGraph(
   traced: Program,
-  { free = [], standard = false, named = false, frozen = new Set(), cpu }: OnnxOptions = {},
+  { free = [], standard = false, webgpu = false, named = false, frozen = new Set(), cpu }: OnnxOptions = {},
 ): OnnxGraph {
   const block = cpu?.block;
   const program = lowerAdjoints(
     traced,
     node => (cpu && node.operator === 'ConvWeight') || (block !== undefined && fitsBlocks(node, block)),
   );
-  const writer = new Writer(program, free, standard, named, frozen, block);
+  const writer = new Writer(program, free, { standard, webgpu, named, frozen }, block);
   const describe = (name: string, { dtype, shape }: Tensor): OnnxValue => ({
     name,
     type: dtype,
@@ -145,6 +147,8 @@ class Writer implements NodeWriter {
   readonly #free: readonly FreeExtent[];
   /** Whether only ONNX's own operators may be used. */
   readonly standard: boolean;
+  /** Whether the model is for the WebGPU provider. */
+  readonly webgpu: boolean;
   /** Names of states that are constants. */
   readonly frozen: ReadonlySet<string>;
   readonly #named: boolean;
@@ -156,15 +160,14 @@ class Writer implements NodeWriter {
   constructor(
     program: Program,
     free: readonly FreeExtent[],
-    standard: boolean,
-    named: boolean,
-    frozen: ReadonlySet<string>,
+    { standard, webgpu, named, frozen }: Required<Pick<OnnxOptions, 'standard' | 'webgpu' | 'named' | 'frozen'>>,
     block: number | undefined,
   ) {
     this.frozen = frozen;
     this.#program = program;
     this.#free = free;
     this.standard = standard;
+    this.webgpu = webgpu;
     this.#named = named;
     this.#blocks = block === undefined ? undefined : new ChannelBlocks(this, block);
   }
@@ -212,6 +215,13 @@ class Writer implements NodeWriter {
   }
 
   scalar(type: Tensor['dtype'], value: number): string {
+    if (type === 'float16') {
+      return this.#once(`half ${value}`, () => {
+        const half = this.fresh();
+        this.emit('Cast', [this.scalar('float32', value)], [half], { to: DATA_TYPE.float16 });
+        return half;
+      });
+    }
     return this.constant(type, [], type === 'float64' ? Float64Array.of(value) : Float32Array.of(value));
   }
 
@@ -347,7 +357,7 @@ const spellings: {
     const { transA, transB, alpha } = node.attributes;
     if (!transA && !transB && alpha === 1) return w.emit('MatMul', inputs, outputs);
     const attributes = { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } };
-    if (!w.standard) return w.emit('FusedMatMul', inputs, outputs, attributes, 'com.microsoft');
+    if (!w.standard && !w.webgpu) return w.emit('FusedMatMul', inputs, outputs, attributes, 'com.microsoft');
     const factors = [transA, transB].map((turned, i) => (turned ? w.turned(inputs[i], node.inputs[i]) : inputs[i]));
     if (alpha === 1) return w.emit('MatMul', factors, outputs);
     // The smaller factor is scaled, not the product.
@@ -381,7 +391,17 @@ const spellings: {
   ReduceMean: reduction,
   ReduceMax: reduction,
   Softmax: withAxis,
-  LogSoftmax: withAxis,
+  LogSoftmax: (w, node, [x], outputs) => {
+    if (!w.webgpu) return withAxis(w, node, [x], outputs);
+    const [largest, below, power, total, normaliser] = Array.from({ length: 5 }, () => w.fresh());
+    const axes = w.ints([node.attributes.axis]);
+    w.emit('ReduceMax', [x, axes], [largest], { keepdims: 1 });
+    w.emit('Sub', [x, largest], [below]);
+    w.emit('Exp', [below], [power]);
+    w.emit('ReduceSum', [power, axes], [total], { keepdims: 1 });
+    w.emit('Log', [total], [normaliser]);
+    w.emit('Sub', [below, normaliser], outputs);
+  },
   LayerNormalization: (w, node, inputs, outputs) =>
     w.emit('LayerNormalization', inputs, outputs, { axis: -1, epsilon: { float: node.attributes.epsilon } }),
   BatchNorm: (w, node, [x, weight, bias], [y, centred, mean, variance]) => {
@@ -423,6 +443,24 @@ const spellings: {
     w.emit('ArgMax', inputs, outputs, { axis: node.attributes.axis, keepdims: 0, select_last_index: 0 }),
   TopK: (w, node, [x], outputs) => w.emit('TopK', [x, w.ints([node.attributes.k])], outputs, { axis: -1 }),
   OneHot: (w, node, [indices], outputs) => {
+    if (w.webgpu && node.inputs[0].dtype === 'int32') {
+      const { depth } = node.attributes;
+      const [column, hit] = [w.fresh(), w.fresh()];
+      w.emit('Reshape', [indices, w.shape([...node.inputs[0].shape, 1])], [column]);
+      w.emit(
+        'Equal',
+        [
+          column,
+          w.constant(
+            'int32',
+            [depth],
+            Int32Array.from({ length: depth }, (_, i) => i),
+          ),
+        ],
+        [hit],
+      );
+      return w.emit('Cast', [hit], outputs, { to: DATA_TYPE.float32 });
+    }
     const values = w.constant('float32', [2], Float32Array.of(0, 1));
     w.emit('OneHot', [indices, w.constant('int32', [1], Int32Array.of(node.attributes.depth)), values], outputs, {
       axis: -1,

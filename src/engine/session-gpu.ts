@@ -3,6 +3,7 @@
  * move between host and device.
  */
 import { InferenceSession, type Tensor } from 'onnxruntime-node';
+import { messageOf } from '../errors.ts';
 import type { TensorData } from './graph.ts';
 import { Message, modelProto, nodeProto } from './proto.ts';
 import type { SessionPlan } from './session.ts';
@@ -51,7 +52,7 @@ export async function openOnGpu(
     async run(data) {
       const feeds: Record<string, Tensor> = {};
       for (const { name, state } of inputs) feeds[name] = state ? await current(name) : tensorOf(name, data[name]);
-      const made = await session.run(feeds);
+      const made = await session.run(feeds).catch(clearly);
       const results: Record<string, TensorData> = {};
       for (const { name, feeds: target } of outputs) {
         if (target) put(target, made[name] as Tensor);
@@ -76,6 +77,12 @@ export async function openOnGpu(
       for (const opened of [session, upload, download]) await opened.release();
     },
   };
+}
+
+/** Dawn says this of a shader, once it meets one. */
+function clearly(error: unknown): never {
+  const lacking = messageOf(error).includes('requires f16 but the device does not support it');
+  throw lacking ? new Error('this GPU computes no float16 with webgpu; use --precision fp32') : error;
 }
 
 function release(tensor: Tensor | undefined): void {

@@ -115,6 +115,7 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
     model: toOnnx(program, {
       cpu: device === 'cpu' ? { block: hasConvolutions(program) ? await channelBlock() : undefined } : undefined,
       sequence: device === 'cpu' ? unread : undefined,
+      webgpu: device === 'webgpu',
       named: profile !== undefined,
       frozen: constants,
     }),
