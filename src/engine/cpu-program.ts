@@ -1,10 +1,10 @@
 /** What a program becomes before ONNX Runtime runs it on a CPU. */
-
 import type { UpdatePlan } from './fused-states.ts';
 import { fuseUpdates, gradientName } from './fused-updates.ts';
 import type { Program, Tensor } from './graph.ts';
 import { inPlaceStates, waitForReaders } from './in-place.ts';
-import { sizeOf } from './shape.ts';
+import { widenRows } from './row-stride.ts';
+import { type Shape, sizeOf } from './shape.ts';
 import type { ScalarName } from './update-kernel.ts';
 
 export interface CpuProgram {
@@ -14,11 +14,13 @@ export interface CpuProgram {
   readonly updates: readonly UpdatePlan[];
   /** States of the program that are written over where they lie. */
   readonly inPlace: ReadonlySet<string>;
+  /** Shapes of the states that are wider than traced (row-stride.ts), with zeros beside their values. */
+  readonly shapes: ReadonlyMap<string, Shape>;
 }
 
 /** Prepares a program; with `lean` all updates stay nodes, so that a gradient can be gone before the next is made. */
 export function cpuProgram(traced: Program, lean = false): CpuProgram {
-  const fused = lean ? { program: traced, updates: [] } : fuseUpdates(traced);
+  const fused = widenRows(lean ? { program: traced, updates: [] } : fuseUpdates(traced));
   const program = waitForReaders(fused.program);
   const names = new Map([...fused.program.outputs].map(([name, tensor]) => [tensor, name]));
   const nameOf = (tensor: Tensor): string => names.get(tensor)!;
@@ -26,12 +28,12 @@ export function cpuProgram(traced: Program, lean = false): CpuProgram {
     tensor.source.kind === 'constant' ? Number(tensor.source.data[0]) : nameOf(tensor);
   const updates = fused.updates.map(({ weight, first, second, average, scalars, applied }) => ({
     ...{ weight, first, second, average },
-    size: sizeOf(traced.inputs.get(weight)!.shape),
+    size: sizeOf(fused.shapes.get(weight) ?? traced.inputs.get(weight)!.shape),
     gradient: gradientName(weight),
     scalars: Object.fromEntries(
       Object.entries(scalars).flatMap(([name, tensor]) => (tensor ? [[name, numberOf(tensor)]] : [])),
     ) as Partial<Record<ScalarName, number | string>>,
     applied: applied && nameOf(applied),
   }));
-  return { program, updates, inPlace: inPlaceStates(program) };
+  return { program, updates, inPlace: inPlaceStates(program), shapes: fused.shapes };
 }

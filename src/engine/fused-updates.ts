@@ -6,7 +6,7 @@
  * it, weight by weight; everything else stays as it is.
  */
 import { type OperatorName, type Program, reached, type Tensor } from './graph.ts';
-import { sizeOf } from './shape.ts';
+import { type Shape, sameShape, sizeOf } from './shape.ts';
 
 /** The scalars of an update, as the graph computes them. */
 export interface UpdateScalars {
@@ -99,12 +99,12 @@ function stretchOf(tensor: Tensor): Stretch {
   return { core: flat, offset: 0, size, applied, held };
 }
 
-/** The tensor that is a stretch of what several were joined to; undefined when none is. */
-function joinedAt(joined: Tensor, { offset, size }: Stretch): Tensor | undefined {
-  if (sizeOf(joined.shape) === size) return withoutReshape(joined);
+/** The tensor that is a stretch of what several were joined to, preferably of a shape; undefined when none is. */
+function joinedAt(joined: Tensor, { offset, size }: Stretch, shape?: Shape): Tensor | undefined {
+  if (sizeOf(joined.shape) === size) return withoutReshape(joined, shape);
   let start = 0;
   for (const part of operands(joined, 'Concat') ?? []) {
-    if (start === offset && sizeOf(part.shape) === size) return withoutReshape(part);
+    if (start === offset && sizeOf(part.shape) === size) return withoutReshape(part, shape);
     start += sizeOf(part.shape);
   }
   return undefined;
@@ -138,7 +138,7 @@ function adamWUpdate({ inputs, outputs }: Program, weight: string, next: Tensor)
     return found.core === core && found.offset === stretch.offset && found.applied === stretch.applied && heldSo;
   };
   const [first, second] = [stateOf(m), stateOf(v)];
-  const gradient = joinedAt(gradients, stretch);
+  const gradient = joinedAt(gradients, stretch, next.shape);
   if (!gradient || stateOf(w) !== weight) return undefined;
   if (!follows(weight, stretch.core) || !follows(first, nextM) || !follows(second, nextV)) return undefined;
   return { weight, first: first!, second: second!, gradient, scalars, applied: stretch.applied };
@@ -169,9 +169,9 @@ function operands(tensor: Tensor | undefined, operator: OperatorName): readonly 
   return source?.kind === 'node' && source.node.operator === operator ? source.node.inputs : undefined;
 }
 
-function withoutReshape(tensor: Tensor): Tensor {
+function withoutReshape(tensor: Tensor, shape?: Shape): Tensor {
   const [inner] = operands(tensor, 'Reshape') ?? [];
-  return inner ? withoutReshape(inner) : tensor;
+  return inner && !(shape && sameShape(tensor.shape, shape)) ? withoutReshape(inner, shape) : tensor;
 }
 
 function stateName(tensor: Tensor | undefined): string | undefined {

@@ -175,6 +175,22 @@ export function apply<O extends OperatorName>(
   return made;
 }
 
+/** Appends a node like another, at its place. */
+export function applyAgain(
+  node: Node,
+  inputs: readonly Tensor[],
+  attributes = node.attributes,
+  outputs: readonly { dtype: DType; shape: Shape }[] = node.outputs,
+): Tensor[] {
+  const outer = place;
+  place = node.place;
+  try {
+    return apply(node.operator, inputs, attributes, outputs);
+  } finally {
+    place = outer;
+  }
+}
+
 /** Named outputs with everything they need, in an order in which they can run. */
 export interface Program {
   readonly inputs: ReadonlyMap<string, Tensor>;

@@ -1,5 +1,5 @@
 /** Rewriting a traced graph: nodes and tensors exchanged for others, and the place where a graph is cut in two. */
-import { apply, type Node, sortNodes, type Tensor } from './graph.ts';
+import { applyAgain, type Node, sortNodes, type Tensor } from './graph.ts';
 
 /** What a node becomes, given its inputs as they are by then; undefined leaves the node as it is, with these inputs. */
 export type Change = (node: Node, inputs: readonly Tensor[]) => readonly Tensor[] | undefined;
@@ -18,8 +18,7 @@ export function rewrite(
   for (const node of sortNodes(tensors)) {
     const inputs = node.inputs.map(current);
     const same = inputs.every((tensor, i) => tensor === node.inputs[i]);
-    const made =
-      change(node, inputs) ?? (same ? node.outputs : apply(node.operator, inputs, node.attributes, node.outputs));
+    const made = change(node, inputs) ?? (same ? node.outputs : applyAgain(node, inputs));
     node.outputs.forEach((output, i) => {
       // What is exchanged from outside stays so, though its old node is still met on the way.
       if (made[i] !== output && !exchanged.has(output)) now.set(output, made[i]);

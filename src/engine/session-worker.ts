@@ -13,11 +13,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { messageOf } from '../errors.ts';
+import { copyCommon } from './copy-common.ts';
 import { discard } from './discard.ts';
 import { fusedStates } from './fused-states.ts';
 import type { DType, TensorData } from './graph.ts';
 import type { SessionPlan, WorkerReply, WorkerRequest } from './session.ts';
 import { type GpuSession, openOnGpu } from './session-gpu.ts';
+import { sizeOf } from './shape.ts';
 
 const plan = workerData as SessionPlan;
 const { model, inputs, outputs, updates, unread, options } = plan;
@@ -40,8 +42,7 @@ interface Slot {
 }
 
 function blank(name: string, dtype: DType, shape: readonly number[]): Slot {
-  const size = shape.reduce((a, b) => a * b, 1);
-  const data = fused.arrayOf(name) ?? new arrayOf[dtype](size);
+  const data = fused.arrayOf(name) ?? new arrayOf[dtype](sizeOf(shape));
   return { data, tensor: tensorOf(dtype, data, shape) };
 }
 
@@ -50,6 +51,7 @@ function tensorOf(dtype: DType, data: TensorData, shape: readonly number[]): Ten
 }
 
 const fused = fusedStates(updates);
+const known = new Map(inputs.map(input => [input.name, input]));
 const current = new Map<string, Slot>();
 const next = new Map<string, Slot>();
 const results = new Map<string, Slot>();
@@ -63,7 +65,6 @@ let session: InferenceSession | undefined;
 let gpu: GpuSession | undefined;
 
 async function openGpu(): Promise<GpuSession> {
-  const known = new Map(inputs.map(input => [input.name, input]));
   const tensor = (name: string, data: TensorData): Tensor => {
     const { dtype, shape } = known.get(name)!;
     return tensorOf(dtype, data, shape);
@@ -89,12 +90,25 @@ async function start(): Promise<void> {
 
 /** A state; one that was never set is zero, and has its memory only now. */
 function stateOf(name: string): Slot {
-  const known = current.get(name);
-  if (known) return known;
-  const { dtype, shape } = inputs.find(input => input.name === name)!;
+  const there = current.get(name);
+  if (there) return there;
+  const { dtype, shape } = known.get(name)!;
   const made = blank(name, dtype, shape);
   current.set(name, made);
   return made;
+}
+
+/** The values of a state as the caller knows it. */
+function valuesOf(name: string): TensorData {
+  const { data } = stateOf(name);
+  const { dtype, shape, given } = known.get(name)!;
+  if (data.length === sizeOf(given)) {
+    // A message would take the whole memory of a kernel along with one of its arrays.
+    return fused.arrayOf(name)?.slice() ?? data;
+  }
+  const values = new arrayOf[dtype](sizeOf(given));
+  copyCommon(data, shape, values, given);
+  return values;
 }
 
 /** Constants have their values when the first run comes; ONNX Runtime keeps its own copy of them. */
@@ -157,14 +171,15 @@ async function answerHere(request: WorkerRequest): Promise<WorkerReply['value']>
     // student and a teacher that start alike): it arrives as one, and each state needs memory of its own.
     const taken = new Set<ArrayBufferLike>();
     const copied: TensorData[] = [];
-    for (const { name, dtype, shape } of inputs) {
+    for (const { name, dtype, shape, given } of inputs) {
       const data = request.data[name];
       if (!data) continue;
-      if (data.buffer instanceof ArrayBuffer && !taken.has(data.buffer) && !fused.arrayOf(name)) {
+      const fits = data.length === sizeOf(shape);
+      if (fits && data.buffer instanceof ArrayBuffer && !taken.has(data.buffer) && !fused.arrayOf(name)) {
         taken.add(data.buffer);
         current.set(name, { data, tensor: tensorOf(dtype, data, shape) });
       } else {
-        (stateOf(name).data as Float32Array).set(data as Float32Array);
+        copyCommon(data, given, stateOf(name).data, shape);
         copied.push(data);
       }
     }
@@ -172,8 +187,7 @@ async function answerHere(request: WorkerRequest): Promise<WorkerReply['value']>
     return undefined;
   }
   if (request.kind === 'get') {
-    // A message would take the whole memory of a kernel along with one of its arrays.
-    return Object.fromEntries(request.names.map(name => [name, fused.arrayOf(name)?.slice() ?? stateOf(name).data]));
+    return Object.fromEntries(request.names.map(name => [name, valuesOf(name)]));
   }
   if (options.enableProfiling) session?.endProfiling();
   await session?.release();

@@ -51,11 +51,23 @@ export interface Session {
   dispose(): Promise<void>;
 }
 
+export interface PlannedInput {
+  name: string;
+  dtype: DType;
+  /** As ONNX Runtime has it; a state may be wider than the caller knows it. */
+  shape: Shape;
+  given: Shape;
+  state: boolean;
+  /** A constant of the model. */
+  frozen: boolean;
+  /** False for a state that only updates know. */
+  read: boolean;
+}
+
 /** What the worker is started with. */
 export interface SessionPlan {
   model: Uint8Array;
-  /** Those that are `frozen` are constants of the model; those that are not `read` are states that only updates know. */
-  inputs: { name: string; dtype: DType; shape: Shape; state: boolean; frozen: boolean; read: boolean }[];
+  inputs: PlannedInput[];
   /** `feeds` is the state that an output replaces; `inPlace`, whether it is written over it. */
   outputs: { name: string; dtype: DType; shape: Shape; feeds: string | undefined; inPlace: boolean }[];
   /** What is updated after the run; outputs whose names begin with a colon are for them alone. */
@@ -105,8 +117,8 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
     throw new S3aError('THREADS', `cannot run on ${threads} threads`, 'Use an integer of 1 or more.');
   }
   // A GPU has buffers of its own, and many small nodes cost more there.
-  const { program, updates, inPlace } =
-    device === 'cpu' ? cpuProgram(traced, lean) : { program: traced, updates: [], inPlace: inPlaceStates(traced) };
+  const { program, updates, inPlace, shapes } =
+    device === 'cpu' ? cpuProgram(traced, lean) : { ...asTraced, program: traced, inPlace: inPlaceStates(traced) };
   const constants = new Set(
     frozen && device === 'cpu' ? statesOf(program).filter(name => !traced.outputs.has(name)) : [],
   );
@@ -125,7 +137,8 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
     inputs: [...traced.inputs].map(([name, { dtype, shape, source }]) => ({
       name,
       dtype,
-      shape,
+      shape: shapes.get(name) ?? shape,
+      given: shape,
       state: source.kind === 'input' && source.state,
       frozen: constants.has(name),
       read: program.inputs.has(name),
@@ -161,6 +174,9 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
   }
   return sessionOf(traced, thread);
 }
+
+/** What is not done to a program for another device than the CPU. */
+const asTraced = { updates: [], shapes: new Map<string, Shape>() };
 
 function statesOf({ inputs }: Program): string[] {
   return [...inputs].filter(([, { source }]) => source.kind === 'input' && source.state).map(([name]) => name);
