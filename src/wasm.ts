@@ -4,7 +4,7 @@
 export type Instructions = readonly number[];
 
 /** Types of parameters and locals. */
-export const [I32, F32, F64, V128] = [0x7f, 0x7d, 0x7c, 0x7b];
+export const [I32, I64, F32, F64, V128] = [0x7f, 0x7e, 0x7d, 0x7c, 0x7b];
 
 export interface Code {
   readonly name: string;
@@ -72,6 +72,7 @@ const access =
 export const get = (local: number): number[] => [0x20, ...unsigned(local)];
 export const set = (local: number, value: Instructions): number[] => [...value, 0x21, ...unsigned(local)];
 export const int = (value: number): number[] => [0x41, ...signed(value)];
+export const long = (value: number): number[] => [0x42, ...signed(value)];
 export const double = (value: number): number[] => [0x44, ...new Uint8Array(Float64Array.of(value).buffer)];
 export const move = (local: number, by: Instructions): number[] => set(local, i32.add(get(local), by));
 
@@ -89,6 +90,21 @@ export const whilst = (condition: Instructions, body: readonly Instructions[]): 
   ...[...body.flat(), 0x0c, 1, 0x0b, 0x0b],
 ];
 
+/** Repeats a body as long as `condition`, which is looked at after it, is not 0. */
+export const repeat = (body: readonly Instructions[], condition: Instructions): number[] => [
+  ...[0x03, 0x40],
+  ...[...body.flat(), ...condition, 0x0d, 0, 0x0b],
+];
+
+/** A body that runs once if `condition` is not 0. */
+export const when = (condition: Instructions, body: readonly Instructions[]): number[] => [
+  ...[...condition, 0x04, 0x40],
+  ...[...body.flat(), 0x0b],
+];
+
+/** Leaves the function with its result. */
+export const leave = (value: Instructions): number[] => [...value, 0x0f];
+
 /** One of two bodies, by whether `condition` is not 0. */
 export const choose = (
   condition: Instructions,
@@ -99,16 +115,52 @@ export const choose = (
 // Instructions by their names in the WebAssembly specification.
 export const i32 = {
   load: access(0x28),
+  load8: access(0x2d),
+  isZero: (a: Instructions): number[] => [...a, 0x45],
+  equal: binary(0x46),
+  differ: binary(0x47),
+  /** Of numbers without a sign. */
+  less: binary(0x49),
+  atLeast: binary(0x4f),
   add: binary(0x6a),
   mul: binary(0x6c),
   sub: binary(0x6b),
   and: binary(0x71),
   or: binary(0x72),
+  shiftLeft: binary(0x74),
   shiftRight: binary(0x76),
   /** Zeros below the lowest bit. */
   ctz: (a: Instructions): number[] => [...a, 0x68],
-  store: (address: Instructions, value: Instructions): number[] => [...address, ...value, 0x36, 0, 0],
+  store: (address: Instructions, value: Instructions, offset = 0): number[] => [
+    ...[...address, ...value, 0x36, 0],
+    ...unsigned(offset),
+  ],
+  store8: (address: Instructions, value: Instructions): number[] => [...address, ...value, 0x3a, 0, 0],
+  store16: (address: Instructions, value: Instructions): number[] => [...address, ...value, 0x3b, 0, 0],
   truncate: (a: Instructions): number[] => [...a, 0xaa],
+  /** The lower half of 64 bits. */
+  wrap: (a: Instructions): number[] => [...a, 0xa7],
+};
+export const i64 = {
+  load: access(0x29),
+  /** 32 bits with their sign. */
+  load32: access(0x34),
+  store: (address: Instructions, value: Instructions, offset = 0): number[] => [
+    ...[...address, ...value, 0x37, 0],
+    ...unsigned(offset),
+  ],
+  /** The lower 16 bits. */
+  store16: (address: Instructions, value: Instructions): number[] => [...address, ...value, 0x3d, 0, 0],
+  isZero: (a: Instructions): number[] => [...a, 0x50],
+  add: binary(0x7c),
+  sub: binary(0x7d),
+  and: binary(0x83),
+  or: binary(0x84),
+  shiftLeft: binary(0x86),
+  /** With the sign. */
+  shiftRightSigned: binary(0x87),
+  shiftRight: binary(0x88),
+  extend: (a: Instructions): number[] => [...a, 0xad],
 };
 export const f32 = {
   add: binary(0x92),
@@ -129,6 +181,8 @@ export const f64 = {
 };
 export const v128 = {
   load: access(...vector(0x00)),
+  /** Eight bytes as 16-bit lanes. */
+  loadBytes: access(...vector(0x02)),
   loadSplat: access(...vector(0x09)),
   /** 64 bits into the lower half, and zeros. */
   loadHalf: access(...vector(0x5d)),
@@ -141,7 +195,15 @@ export const v128 = {
     ...[...address, ...value, ...vector(0x5a)],
     ...[0, 0, 0],
   ],
+  /** Stores lane `lane` of 64 bits. */
+  storeHalf: (address: Instructions, value: Instructions, lane: number): number[] => [
+    ...[...address, ...value, ...vector(0x5b)],
+    ...[0, 0, lane],
+  ],
   constant: (bytes: readonly number[]): number[] => [...vector(0x0c), ...bytes],
+  or: binary(...vector(0x50)),
+  /** 1 where any bit is set. */
+  anyTrue: (a: Instructions): number[] => [...a, ...vector(0x53)],
 };
 export const i8x16 = {
   shuffle: (a: Instructions, b: Instructions, bytes: readonly number[]): number[] => [
@@ -149,12 +211,27 @@ export const i8x16 = {
     ...bytes,
   ],
   swizzle: binary(...vector(0x0e)),
+  splat: (a: Instructions): number[] => [...a, ...vector(0x0f)],
+  equal: binary(...vector(0x23)),
+  /** The highest bits of the lanes, as the lowest of a number. */
+  bitmask: (a: Instructions): number[] => [...a, ...vector(0x64)],
   narrow: binary(...vector(0x66)),
 };
 export const i16x8 = {
+  splat: (a: Instructions): number[] => [...a, ...vector(0x10)],
+  /** All ones where the first is larger, without a sign. */
+  above: binary(...vector(0x32)),
+  abs: (a: Instructions): number[] => [...a, ...vector(0x80)],
   narrow: binary(...vector(0x85)),
   extendLow: (a: Instructions): number[] => [...a, ...vector(0x89)],
   extendHigh: (a: Instructions): number[] => [...a, ...vector(0x8a)],
+  /** With the sign. */
+  shiftRight: (a: Instructions, by: number): number[] => [...a, ...int(by), ...vector(0x8c)],
+  add: binary(...vector(0x8e)),
+  sub: binary(...vector(0x91)),
+  mul: binary(...vector(0x95)),
+  /** (a·b + 2¹⁴) / 2¹⁵, rounded down. */
+  mulFraction: binary(...vector(0x82)),
 };
 export const i32x4 = {
   splat: (a: Instructions): number[] => [...a, ...vector(0x11)],

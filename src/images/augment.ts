@@ -4,8 +4,8 @@ import type { Random } from '../random.ts';
 import type { Rgb } from './affine.ts';
 import { flip } from './crop.ts';
 import type { Rect, RgbImage } from './image.ts';
-import { drawSteps, randAugment } from './randaugment.ts';
-import { type Filter, resize, shortSideSize } from './resize.ts';
+import { drawSteps, randAugment, type Step } from './randaugment.ts';
+import { type Filter, type ResizeOptions, resize, shortSideSize } from './resize.ts';
 
 /** `evaluation` draws nothing at random; `weak` is the teacher's, `strong` the student's. */
 export const VIEWS = ['evaluation', 'weak', 'strong'] as const;
@@ -30,6 +30,16 @@ export interface ViewGeometry {
 const SCALE = [0.3, 1] as const;
 const RATIO = [3 / 4, 4 / 3] as const;
 
+/** What is done to an image to make a view of it, with all that is drawn at random. */
+export interface ViewPlan {
+  /** The size to which {@link resize} brings the region, and of the result the part that is wanted. */
+  readonly width: number;
+  readonly height: number;
+  readonly options: ResizeOptions & { readonly region: Rect };
+  readonly mirrored: boolean;
+  readonly steps: readonly Step[];
+}
+
 /**
  * One view of an image, `size` × `size`.
  *
@@ -46,27 +56,54 @@ export function makeView(
   size: number,
   random: Random,
   fill: Rgb,
-  { resize: mode = 'shortest', interpolation: filter = 'bicubic', crop: whose = 'transformers' }: ViewGeometry = {},
+  geometry: ViewGeometry = {},
 ): RgbImage {
-  if (view === 'strong') return strongView(image, size, random, fill, filter);
-  if (view === 'evaluation' && mode === 'squash') return resize(image, size, size, { filter });
+  return renderView(image, planView(image, view, size, random, geometry), fill);
+}
+
+/** Plans one view of an image of a size, of which no pixel is looked at. */
+export function planView(
+  image: { readonly width: number; readonly height: number },
+  view: View,
+  size: number,
+  random: Random,
+  { resize: mode = 'shortest', interpolation: filter = 'bicubic', crop: whose = 'transformers' }: ViewGeometry = {},
+): ViewPlan {
+  const region: Rect = { x: 0, y: 0, width: image.width, height: image.height };
+  if (view === 'strong') {
+    const cut = resizedCropRect(image.width, image.height, random);
+    const mirrored = random.next() < 0.5;
+    return { width: size, height: size, options: { filter, region: cut }, mirrored, steps: drawSteps(random) };
+  }
+  const plain = { mirrored: false, steps: [] };
+  if (view === 'evaluation' && mode === 'squash') {
+    return { width: size, height: size, options: { filter, region }, ...plain };
+  }
   const [width, height] = shortSideSize(image.width, image.height, size);
   const half = whose === 'torchvision' ? halfToEven : (margin: number) => Math.floor(margin / 2);
   const [x, y] = [width - size, height - size].map(margin => (view === 'weak' ? random.int(margin + 1) : half(margin)));
-  return resize(image, width, height, { filter, window: { x, y, width: size, height: size } });
+  return { width, height, options: { filter, region, window: { x, y, width: size, height: size } }, ...plain };
+}
+
+/**
+ * Makes a planned view. `at` is where in the image the first of the given pixels is, if they are a part of it, which has to
+ * hold the plan's {@link sourceRect}.
+ */
+export function renderView(
+  pixels: RgbImage,
+  { width, height, options, mirrored, steps }: ViewPlan,
+  fill: Rgb,
+  at: { readonly x: number; readonly y: number } = { x: 0, y: 0 },
+): RgbImage {
+  const { region } = options;
+  const here: Rect = { ...region, x: region.x - at.x, y: region.y - at.y };
+  const resized = resize(pixels, width, height, { ...options, region: here });
+  return randAugment(mirrored ? flip(resized) : resized, steps, fill);
 }
 
 /** Half of a whole number, rounded as Python's round does. */
 function halfToEven(margin: number): number {
   return margin % 4 === 3 ? (margin + 1) / 2 : Math.floor(margin / 2);
-}
-
-function strongView(image: RgbImage, size: number, random: Random, fill: Rgb, filter: Filter): RgbImage {
-  const region = resizedCropRect(image.width, image.height, random);
-  const mirrored = random.next() < 0.5;
-  const steps = drawSteps(random);
-  const resized = resize(image, size, size, { filter, region });
-  return randAugment(mirrored ? flip(resized) : resized, steps, fill);
 }
 
 /**

@@ -2,9 +2,10 @@
 import { messageOf, S3aError } from '../errors.ts';
 import { random } from '../random.ts';
 import type { Rgb } from './affine.ts';
-import { fillColor, makeView, normalise, type View, type ViewGeometry } from './augment.ts';
-import { decodeImage } from './decode.ts';
-import type { RgbImage } from './image.ts';
+import { fillColor, normalise, planView, renderView, type View, type ViewGeometry, type ViewPlan } from './augment.ts';
+import { decodePart, decodeWhole, isPlain, openImage, type PlainJpeg } from './decode.ts';
+import type { Rect, RgbImage } from './image.ts';
+import { sourceRect } from './resize.ts';
 
 /** What does not change from batch to batch. */
 export interface BatchSettings extends ViewGeometry {
@@ -55,7 +56,8 @@ export interface BatchResult extends Batch {
 /**
  * Decodes the images of a task and makes their views, reading one file ahead.
  *
- * Every random draw comes from (seed, 'augment', view, epoch, index), so neither batch, order nor thread matters.
+ * Of a plain JPEG file only the part is decoded that the views are made of. Every random draw comes from (seed, 'augment',
+ * view, epoch, index), so neither batch, order nor thread matters.
  */
 export async function makeBatch(settings: BatchSettings, task: BatchTask): Promise<BatchResult> {
   const { size, mean, std, maxPixels } = settings;
@@ -65,28 +67,38 @@ export async function makeBatch(settings: BatchSettings, task: BatchTask): Promi
   const indices: number[] = [];
   const failed: Failure[] = [];
   const decoded: BatchResult['decoded'] = [];
-  const load = async ({ source }: Item): Promise<RgbImage | S3aError> =>
-    typeof source === 'string' ? decodeImage(source, { maxPixels }).catch(expected) : source;
+  const load = async ({ source }: Item): Promise<RgbImage | PlainJpeg | S3aError> =>
+    typeof source === 'string' ? openImage(source, { maxPixels }).catch(expected) : source;
 
   let ahead = task.items.length > 0 ? load(task.items[0]) : undefined;
   for (let i = 0; i < task.items.length; i++) {
     const { index, source } = task.items[i];
     const loaded = await ahead!;
     ahead = i + 1 < task.items.length ? load(task.items[i + 1]) : undefined;
-    const made = loaded instanceof S3aError ? loaded : attempt(() => write(loaded, index));
+    const keep = task.keep && typeof source === 'string' ? index : undefined;
+    let made = loaded instanceof S3aError ? loaded : attempt(() => write(loaded, index, keep));
+    if (made === false) {
+      const whole = await decodeWhole(loaded as PlainJpeg).catch(expected);
+      made = whole instanceof S3aError ? whole : attempt(() => write(whole, index, keep));
+    }
     if (made instanceof S3aError) failed.push({ index, reason: messageOf(made) });
     else indices.push(index);
-    if (task.keep && typeof source === 'string' && !(loaded instanceof S3aError)) {
-      decoded.push({ index, image: shared(loaded) });
-    }
   }
 
-  function write(image: RgbImage, index: number): void {
-    for (const [view, values] of full) {
-      const draws = random(task.seed, 'augment', view, task.epoch, index);
+  /** Writes the views of an image; false where a file that looked plain is not. */
+  function write(image: RgbImage | PlainJpeg, index: number, keep: number | undefined): boolean {
+    const plans = task.views.map(view =>
+      planView(image, view, size, random(task.seed, 'augment', view, task.epoch, index), settings),
+    );
+    const isPart = keep === undefined && plans.length > 0;
+    const pixels = pixelsOf(image, isPart ? around(plans) : { x: 0, y: 0, width: image.width, height: image.height });
+    if (!pixels) return false;
+    if (keep !== undefined) decoded.push({ index: keep, image: shared(pixels) });
+    for (const [n, [, values]] of full.entries()) {
       const row = values.subarray(indices.length * length, (indices.length + 1) * length);
-      normalise([makeView(image, view, size, draws, fill, settings)], mean, std, row);
+      normalise([renderView(pixels, plans[n], fill, pixels)], mean, std, row);
     }
+    return true;
   }
 
   const rows = full.map(([view, values]) => [
@@ -94,6 +106,22 @@ export async function makeBatch(settings: BatchSettings, task: BatchTask): Promi
     failed.length > 0 ? values.slice(0, indices.length * length) : values,
   ]);
   return { indices: Int32Array.from(indices), views: Object.fromEntries(rows), failed, decoded };
+}
+
+/** The pixels in `wanted`, and may be some around, with the place of the first; undefined as {@link decodePart} gives it. */
+function pixelsOf(image: RgbImage | PlainJpeg, wanted: Rect): (RgbImage & { x: number; y: number }) | undefined {
+  if (!isPlain(image)) return { ...image, x: 0, y: 0 };
+  const part = decodePart(image, wanted);
+  return part && { ...part.rect, data: part.data };
+}
+
+/** The smallest rectangle that holds what every plan needs. */
+function around(plans: readonly ViewPlan[]): Rect {
+  const needed = plans.map(({ width, height, options }) => sourceRect(width, height, options));
+  const [x, y] = [Math.min(...needed.map(rect => rect.x)), Math.min(...needed.map(rect => rect.y))];
+  const right = Math.max(...needed.map(rect => rect.x + rect.width));
+  const bottom = Math.max(...needed.map(rect => rect.y + rect.height));
+  return { x, y, width: right - x, height: bottom - y };
 }
 
 /** Memory that holds anything: all of a batch is written, or cut off. */
@@ -107,9 +135,9 @@ function expected(error: unknown): S3aError {
   throw error;
 }
 
-function attempt(work: () => void): S3aError | undefined {
+function attempt<T>(work: () => T): T | S3aError {
   try {
-    work();
+    return work();
   } catch (error) {
     return expected(error);
   }

@@ -3,7 +3,9 @@ import { readFile, stat } from 'node:fs';
 import { promisify } from 'node:util';
 import sharp, { type Metadata, type Sharp, type SharpOptions } from 'sharp';
 import { messageOf, S3aError } from '../errors.ts';
-import { checkSize, MAX_PIXELS, newImage, type RgbImage } from './image.ts';
+import { checkSize, MAX_PIXELS, newImage, type Rect, type RgbImage } from './image.ts';
+import { decodeJpeg, type Part } from './jpeg/decode.ts';
+import { type JpegFrame, readHeader } from './jpeg/header.ts';
 import { jpegHeader } from './jpeg-header.ts';
 import { sniff } from './sniff.ts';
 
@@ -37,16 +39,67 @@ const MAX_BYTES = 2 ** 30;
  * file, text, SVG, a truncated file, a folder or pipe, a file that may not be read, or more than `maxPixels` pixels.
  */
 export async function decodeImage(source: string | Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
+  const image = await openImage(source, options);
+  if (!isPlain(image)) return image;
+  const part = decodePart(image, { x: 0, y: 0, width: image.width, height: image.height });
+  const { width, height } = image;
+  return part ? { data: part.data.slice(), width, height } : decodeWhole(image);
+}
+
+/** A JPEG file that this room may decode itself, in part if only a part is wanted. */
+export interface PlainJpeg {
+  width: number;
+  height: number;
+  bytes: Uint8Array;
+  frame: JpegFrame;
+  /** What it is called in a message. */
+  where: string;
+}
+
+export function isPlain(image: RgbImage | PlainJpeg): image is PlainJpeg {
+  return 'frame' in image;
+}
+
+/** Decodes as {@link decodeImage}, but leaves a JPEG file that looks plain to {@link decodePart}. */
+export async function openImage(
+  source: string | Uint8Array,
+  { maxPixels = MAX_PIXELS }: DecodeOptions = {},
+): Promise<RgbImage | PlainJpeg> {
   const where = typeof source === 'string' ? printable(source) : 'image';
-  try {
+  return badImage(where, async () => {
     const bytes = typeof source === 'string' ? await readImageFile(source) : source;
     const format = sniff(bytes);
-    const { maxPixels = MAX_PIXELS } = options;
     if (format === 'bmp') return (await import('./bmp.ts')).decodeBmp(bytes, maxPixels);
+    const frame = format === 'jpeg' ? readHeader(bytes) : undefined;
+    if (frame) {
+      const { width, height } = frame;
+      checkSize(width, height, maxPixels);
+      return { width, height, bytes, frame, where };
+    }
     const header = format === 'jpeg' ? jpegHeader(bytes) : undefined;
-    if (header?.channels !== 1 && header?.channels !== 3) return await decodeWithSharp(bytes, maxPixels);
+    if (header?.channels !== 1 && header?.channels !== 3) return decodeWithSharp(bytes, maxPixels);
     checkSize(header.width, header.height, maxPixels);
-    return await fromRgb(sharp(bytes, OPTIONS).autoOrient());
+    return fromRgb(sharp(bytes, OPTIONS).autoOrient());
+  });
+}
+
+/**
+ * The pixels in `wanted`, and may be some around; undefined where the file is not as plain as it looks and
+ * {@link decodeWhole} has to see to it.
+ */
+export function decodePart({ bytes, frame }: PlainJpeg, wanted: Rect): Part | undefined {
+  return decodeJpeg(bytes, frame, wanted);
+}
+
+/** Decodes with libvips, which says what is wrong with a damaged file; throws as {@link decodeImage}. */
+export function decodeWhole({ bytes, where }: PlainJpeg): Promise<RgbImage> {
+  return badImage(where, () => fromRgb(sharp(bytes, OPTIONS).autoOrient()));
+}
+
+/** Runs `work`; whatever it throws becomes a `BAD_IMAGE`. */
+async function badImage<T>(where: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (error) {
     const reason = error instanceof S3aError ? error.message : reasonOf(error);
     const hint = 'Replace or remove the file; every other image is still used.';

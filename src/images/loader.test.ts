@@ -84,6 +84,38 @@ describe('createLoader', () => {
     expect(onlyBad[0].views.weak).toHaveLength(0);
   });
 
+  it('reports a JPEG file that is cut off even below what the view needs', async () => {
+    const { data, width, height } = pattern(40, 160);
+    const bytes = await sharp(data, { raw: { width, height, channels: 3 } })
+      .jpeg()
+      .toBuffer();
+    await writeFile(join(root, 'tall.jpg'), bytes);
+    await writeFile(join(root, 'cut.jpg'), bytes.subarray(0, -9));
+    const [batch] = await using({ files: ['tall.jpg', 'cut.jpg'] }, loader =>
+      collect(loader.batches({ ...request, views: ['evaluation'] })),
+    );
+    expect([...batch.indices]).toEqual([0]);
+    expect(batch.failed).toEqual([{ index: 1, reason: expect.stringMatching(/cut\.jpg: truncated or damaged/) }]);
+  });
+
+  it('gives the views of a damaged JPEG file that libjpeg reads on over', async () => {
+    const { data, width, height } = pattern(60, 60);
+    const bytes = await sharp(data, { raw: { width, height, channels: 3 } })
+      .jpeg()
+      .toBuffer();
+    // The last third of the codes is missing, the end of the image is not.
+    const damaged = Buffer.concat([bytes.subarray(0, (bytes.length * 2) / 3), bytes.subarray(-2)]);
+    await writeFile(join(root, 'damaged.jpg'), damaged);
+    const [batch] = await using({ files: ['damaged.jpg'] }, loader =>
+      collect(loader.batches({ ...request, views: ['evaluation'] })),
+    );
+    const { data: pixels, info } = await sharp(damaged, { failOn: 'error' })
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    const view = makeView({ ...info, data: pixels }, 'evaluation', SIZE, random(0), fillColor(MEAN));
+    expect(batch.views.evaluation).toEqual(normalise([view], MEAN, STD));
+  });
+
   it('gives the same with any number of threads, any batch size, any cache', async () => {
     const reference = await using({}, loader => collect(loader.batches(request)));
     for (const workers of [0, 1, 3]) {

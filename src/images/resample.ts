@@ -1,4 +1,5 @@
 /** The way of an image through the resize kernel: weights in its form, source rows in strips, the result copied out. */
+import { S3aError } from '../errors.ts';
 import { checkSize, newImage, type Rect, type RgbImage } from './image.ts';
 import { COLUMN_TAPS, type ResizeKernel, ROW_TAPS, resizeKernel, SPLIT } from './resize-kernel.ts';
 
@@ -53,6 +54,7 @@ export function resample(image: RgbImage, region: Rect, window: Rect, columns?: 
   const [left, right] = columns ? rangeOf(columns) : [x, x + width];
   const [top, bottom] = rows ? rangeOf(rows) : [y, y + height];
   checkSize(width, bottom - top);
+  checkRead(image, { x: region.x + left, y: region.y + top, width: right - left, height: bottom - top });
   checkSize(width, height);
   const length = 3 * width;
   // One byte more, since the fourth byte of a row's last pixel must not reach into the row below.
@@ -106,6 +108,13 @@ export function resample(image: RgbImage, region: Rect, window: Rect, columns?: 
   const made = down ? { bytes, at: out, stride: length } : { bytes, at: band, stride: bandStride };
   copyRows(made, { bytes: result.data, at: 0, stride: length }, length, height);
   return result;
+}
+
+/** What is read of a region has to be there. */
+function checkRead(image: RgbImage, { x, y, width, height }: Rect): void {
+  if (x >= 0 && y >= 0 && x + width <= image.width && y + height <= image.height) return;
+  const region = `region ${width}×${height} at (${x}, ${y})`;
+  throw new S3aError('SHAPE', `resize: ${region} does not lie in the image of ${image.width}×${image.height}`);
 }
 
 function rangeOf({ first, count }: Weights): [number, number] {

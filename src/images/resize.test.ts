@@ -4,7 +4,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compare, pattern, type Recorded } from '../../test/images.ts';
 import { centerCrop, crop, flip } from './crop.ts';
-import { type Filter, resize, resizeShortSide, shortSideSize } from './resize.ts';
+import type { Rect } from './image.ts';
+import { type Filter, resize, resizeShortSide, shortSideSize, sourceRect } from './resize.ts';
 
 interface Case extends Recorded {
   from: [number, number];
@@ -57,6 +58,37 @@ describe('resize', () => {
     );
   });
 
+  it('needs no more of the image than it says', () => {
+    const side = fc.integer({ min: 1, max: 60 });
+    const source = fc.record({ width: side, height: fc.integer({ min: 1, max: 300 }), w: side, h: side });
+    let [all, needed] = [0, 0];
+    fc.assert(
+      fc.property(
+        source,
+        fc.array(fc.nat(1000), { minLength: 8, maxLength: 8 }),
+        fc.constantFrom<Filter>('bicubic', 'bilinear'),
+        ({ width, height, w, h }, draws, filter) => {
+          const within = (across: number, down: number, [a, b, c, d]: number[]): Rect => {
+            const [x, y] = [a % across, b % down];
+            return { x, y, width: 1 + (c % (across - x)), height: 1 + (d % (down - y)) };
+          };
+          const region = within(width, height, draws.slice(0, 4));
+          const window = within(w, h, draws.slice(4));
+          const image = pattern(width, height);
+          const source = sourceRect(w, h, { filter, region, window });
+          const here = { ...region, x: region.x - source.x, y: region.y - source.y };
+          expect(resize(crop(image, source), w, h, { filter, region: here, window })).toEqual(
+            resize(image, w, h, { filter, region, window }),
+          );
+          all += region.width * region.height;
+          needed += source.width * source.height;
+        },
+      ),
+      { numRuns: 300, seed: 1 },
+    );
+    expect(needed).toBeLessThan(0.8 * all);
+  });
+
   it('refuses sizes, boxes and windows that make no sense, in one line', () => {
     const image = pattern(4, 3);
     expect(() => resize(image, 0, 3)).toThrow(/does not lie/);
@@ -68,6 +100,9 @@ describe('resize', () => {
     );
     expect(() => resize(image, 2, 2, { region: { x: 2, y: 0, width: 3, height: 1 } })).toThrow(
       /region 3×1 at \(2, 0\)/,
+    );
+    expect(() => resize(image, 2, 2, { region: { x: 0, y: 0.5, width: 3, height: 1 } })).toThrow(
+      /region 3×1 at \(0, 0.5\)/,
     );
     expect(() => resize(image, 100_000, 100_000)).toThrow(/over the limit/);
   });

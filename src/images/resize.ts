@@ -9,7 +9,10 @@ export type Filter = 'bicubic' | 'bilinear';
 export interface ResizeOptions {
   /** Default bicubic (a = −0.5, as Pillow has it). */
   filter?: Filter;
-  /** Part of the image to resize, as if it had been cut out before; the default is all of it. */
+  /**
+   * Part of the image to resize, as if it had been cut out before; the default is all of it. It may reach beyond the pixels
+   * that are given if none there is needed.
+   */
   region?: Rect;
   /** Source region in pixels [left, top, right, bottom], fractions allowed; the default is the whole image. */
   box?: readonly [number, number, number, number];
@@ -34,16 +37,16 @@ function bicubic(signed: number): number {
  *
  * With `window`, returns only that part of the result, [window.height, window.width, 3].
  *
- * @throws S3aError `SHAPE` for a side below 1 or a box or window out of bounds, `TOO_LARGE` for a result too large.
+ * @throws S3aError `SHAPE` for a side below 1, a box or window out of bounds, or pixels that are not there, `TOO_LARGE` for a
+ * result too large.
  */
 export function resize(image: RgbImage, width: number, height: number, options: ResizeOptions = {}): RgbImage {
   const { filter = 'bicubic', region = { x: 0, y: 0, width: image.width, height: image.height } } = options;
   const { box = [0, 0, region.width, region.height], window = { x: 0, y: 0, width, height } } = options;
-  checkRect('region', region, image, 'the image');
+  if (!isRect(region)) throw new S3aError('SHAPE', `resize: region ${described(region)} is none of whole pixels`);
   checkBox(region, box);
-  checkRect('window', window, { width, height }, 'a result');
-  // Pillow's own exception: very tall images are shrunk vertically first, which rounds differently.
-  if (region.height > region.width * 100 && height < region.height) {
+  checkWindow(window, width, height);
+  if (isTall(region, height)) {
     const rows: Rect = { x: 0, y: window.y, width: region.width, height: window.height };
     const low = pass(image, region, region.width, height, filter, [0, box[1], region.width, box[3]], rows);
     const columns: Rect = { x: window.x, y: 0, width: window.width, height: window.height };
@@ -51,6 +54,32 @@ export function resize(image: RgbImage, width: number, height: number, options: 
     return pass(low, all, width, window.height, filter, [box[0], 0, box[2], window.height], columns);
   }
   return pass(image, region, width, height, filter, box, window);
+}
+
+/** The pixels that {@link resize} needs of a region to make a window of the result, and may be a few around. */
+export function sourceRect(
+  width: number,
+  height: number,
+  { filter = 'bicubic', region, window = { x: 0, y: 0, width, height } }: ResizeOptions & { region: Rect },
+): Rect {
+  const [x, right] = sourceRange(region.width, width, window.x, window.width, filter);
+  const [y, bottom] = sourceRange(region.height, height, window.y, window.height, filter);
+  if (isTall(region, height)) return region;
+  return { x: region.x + x, y: region.y + y, width: right - x, height: bottom - y };
+}
+
+function sourceRange(inSize: number, outSize: number, from: number, n: number, filter: Filter): [number, number] {
+  if (inSize === outSize) return [from, from + n];
+  const scale = inSize / outSize;
+  // One more for what rounding may add.
+  const support = FILTERS[filter].support * Math.max(scale, 1) + 1;
+  const first = Math.floor((from + 0.5) * scale - support);
+  return [Math.max(0, first), Math.min(inSize, Math.ceil((from + n - 0.5) * scale + support))];
+}
+
+/** Pillow's own exception: very tall images are shrunk vertically first, which rounds differently. */
+function isTall(region: Rect, height: number): boolean {
+  return region.height > region.width * 100 && height < region.height;
 }
 
 /**
@@ -74,11 +103,18 @@ function checkBox({ width, height }: Rect, [left, top, right, bottom]: readonly 
   throw new S3aError('SHAPE', `resize: box [${box}] does not lie in the image of ${width}×${height}`);
 }
 
-function checkRect(name: string, { x, y, width, height }: Rect, outer: { width: number; height: number }, of: string) {
-  const inside = x >= 0 && y >= 0 && x + width <= outer.width && y + height <= outer.height;
-  if ([x, y, width, height].every(Number.isInteger) && width > 0 && height > 0 && inside) return;
-  const where = `${width}×${height} at (${x}, ${y})`;
-  throw new S3aError('SHAPE', `resize: ${name} ${where} does not lie in ${of} of ${outer.width}×${outer.height}`);
+function isRect({ x, y, width, height }: Rect): boolean {
+  return [x, y, width, height].every(Number.isInteger) && width > 0 && height > 0;
+}
+
+function described({ x, y, width, height }: Rect): string {
+  return `${width}×${height} at (${x}, ${y})`;
+}
+
+function checkWindow(window: Rect, width: number, height: number): void {
+  const { x, y } = window;
+  if (isRect(window) && x >= 0 && y >= 0 && x + window.width <= width && y + window.height <= height) return;
+  throw new S3aError('SHAPE', `resize: window ${described(window)} does not lie in a result of ${width}×${height}`);
 }
 
 function pass(

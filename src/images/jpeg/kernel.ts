@@ -1,0 +1,53 @@
+/** The JPEG kernels of a thread, in one memory. */
+import { assemble, type Memory } from '../../wasm.ts';
+import { colorCodes } from './color-kernel.ts';
+import { transform } from './idct-kernel.ts';
+import { scan, unstuff } from './scan-kernel.ts';
+
+type Row = (
+  ...addresses: [
+    ...[luma: number, nearBlue: number, nearRed: number, farBlue: number, farRed: number],
+    ...[to: number, end: number, left: number, right: number],
+  ]
+) => void;
+
+export interface JpegKernel {
+  readonly memory: Memory;
+  unstuff(from: number, end: number, to: number, segments: number, segmentsEnd: number): number;
+  scan(
+    ...[state, groups, plan, planEnd, to, lasts, order]: [
+      ...[state: number, groups: number, plan: number, planEnd: number, to: number, lasts: number, order: number],
+    ]
+  ): number;
+  transform(
+    coefficients: number,
+    lasts: number,
+    plan: number,
+    planEnd: number,
+    group: number,
+    groupEnd: number,
+  ): number;
+  enlarge: Row;
+  direct: Row;
+  grey: Row;
+}
+
+/** Memory that is kept from one image to the next, in bytes. */
+const MOST_KEPT = 2 ** 26;
+
+let instantiate: (() => JpegKernel) | undefined;
+let kept: JpegKernel | undefined;
+
+/** The thread's kernel, with at least `bytes` of memory that hold anything, if there are; the next call may give the same one. */
+export function jpegKernel(bytes: number): JpegKernel | undefined {
+  instantiate ??= assemble<JpegKernel>([unstuff(), scan(), transform(), ...colorCodes()]);
+  const kernel = kept ?? instantiate();
+  const missing = bytes - kernel.memory.buffer.byteLength;
+  try {
+    if (missing > 0) kernel.memory.grow(Math.ceil(missing / 2 ** 16));
+  } catch {
+    return undefined;
+  }
+  kept = kernel.memory.buffer.byteLength > MOST_KEPT ? undefined : kernel;
+  return kernel;
+}
