@@ -102,10 +102,8 @@ function stateOf(name: string): Slot {
 function valuesOf(name: string): TensorData {
   const { data } = stateOf(name);
   const { dtype, shape, given } = known.get(name)!;
-  if (data.length === sizeOf(given)) {
-    // A message would take the whole memory of a kernel along with one of its arrays.
-    return fused.arrayOf(name)?.slice() ?? data;
-  }
+  // A copy, which the message takes along: with an array of a kernel it would take the whole memory.
+  if (data.length === sizeOf(given)) return data.slice();
   const values = new arrayOf[dtype](sizeOf(given));
   copyCommon(data, shape, values, given);
   return values;
@@ -194,9 +192,12 @@ async function answerHere(request: WorkerRequest): Promise<WorkerReply['value']>
   return undefined;
 }
 
-async function reply(id: number, work: Promise<WorkerReply['value']>): Promise<void> {
+/** @param moved the value is no longer wanted here */
+async function reply(id: number, work: Promise<WorkerReply['value']>, moved = false): Promise<void> {
   try {
-    port.postMessage({ id, value: await work } satisfies WorkerReply);
+    const value = await work;
+    const buffers = moved ? Object.values(value ?? {}).map(({ buffer }) => buffer as ArrayBuffer) : [];
+    port.postMessage({ id, value } satisfies WorkerReply, buffers);
   } catch (error) {
     port.postMessage({ id, error: error instanceof Error ? error.message : String(error) } satisfies WorkerReply);
   }
@@ -207,5 +208,5 @@ let queue = reply(
   start().then(() => undefined),
 );
 port.on('message', (request: WorkerRequest) => {
-  queue = queue.then(() => reply(request.id, answer(request)));
+  queue = queue.then(() => reply(request.id, answer(request), request.kind === 'get' && !gpu));
 });
