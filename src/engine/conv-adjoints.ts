@@ -88,6 +88,5 @@ export function convWeight(w: NodeWriter, node: Node<'ConvWeight'>, [x, y]: stri
   const whole = rows + columns === 0;
   const ends = [w.ints([0, 0]), w.ints([kh, kw * c]), w.ints([2, 3])];
   const taken = whole ? products : step('Slice', [products, ...ends]);
-  const turned = step('Transpose', [reshaped(taken, [o, kh * kw, c])], { perm: [0, 2, 1] });
-  w.emit('Reshape', [turned, w.ints([o, c, kh, kw])], [dw]);
+  w.emit('Transpose', [reshaped(taken, [o, kh, kw, c])], [dw], { perm: [0, 3, 1, 2] });
 }

@@ -2,6 +2,8 @@
  * Convolutions on the CPU with their channels in blocks: the layout of ONNX Runtime's direct kernels, which it chooses by itself
  * only for constant weights. Values stay in blocks from one convolution to the next, through all element-wise work.
  */
+
+import { type BlockSteps, weightInBlocks } from './conv-weight-blocks.ts';
 import type { Node, OperatorName, Program, Tensor } from './graph.ts';
 import type { NodeWriter } from './node-writer.ts';
 import type { AttributeValue } from './proto.ts';
@@ -49,31 +51,44 @@ export function hasConvolutions({ nodes }: Program): boolean {
   return nodes.some(({ operator }) => operator === 'Conv' || operator === 'ConvTranspose' || operator === 'ConvWeight');
 }
 
+/** A convolution that is not written yet: its input, kernel, bias and what is added. */
+interface Waiting {
+  readonly inputs: readonly string[];
+  readonly attributes: Record<string, AttributeValue>;
+}
+
 /** Writes nodes in blocks; one for each model that is written. */
 export class ChannelBlocks {
   readonly #writer: NodeWriter;
   readonly #size: number;
+  readonly #readers: ReadonlyMap<Tensor, number>;
   /** What lies in blocks, as [N, C/B, H, W, B] under the shape [N, C, H, W]. */
   readonly #blocked = new Map<Tensor, string>();
-  /** What lies with channels last. */
-  readonly #last = new Map<Tensor, string>();
+  /** Convolutions that wait for what their one reader is: they add a value and clip at zero in the same pass. */
+  readonly #waiting = new Map<Tensor, Waiting>();
 
-  /** @param size channels in a block on this machine */
-  constructor(writer: NodeWriter, size: number) {
+  /**
+   * @param size channels in a block on this machine
+   * @param nodes of the program
+   */
+  constructor(writer: NodeWriter, size: number, nodes: readonly Node[]) {
     this.#writer = writer;
     this.#size = size;
+    const readers = new Map<Tensor, number>();
+    for (const x of nodes.flatMap(({ inputs }) => inputs)) readers.set(x, (readers.get(x) ?? 0) + 1);
+    this.#readers = readers;
   }
 
   has(tensor: Tensor): boolean {
-    return this.#blocked.has(tensor);
+    return this.#blocked.has(tensor) || this.#waiting.has(tensor);
   }
 
   /** Writes a node if it is to be computed in blocks; false leaves it to the writer. */
   write(node: Node): boolean {
     const [y] = node.outputs;
     if (fitsBlocks(node, this.#size) && !this.#isConstant(node.inputs[1])) {
-      if (node.operator === 'ConvWeight') this.#convWeight(node as Node<'ConvWeight'>);
-      else this.#blocked.set(y, this.#convolution(node as Node<'Conv' | 'ConvTranspose'>));
+      if (node.operator === 'ConvWeight') weightInBlocks(this.#steps, node as Node<'ConvWeight'>);
+      else this.#await(y, this.#convolution(node as Node<'Conv' | 'ConvTranspose'>));
       return true;
     }
     if (node.operator === 'AveragePool' && this.has(node.inputs[0])) {
@@ -81,14 +96,14 @@ export class ChannelBlocks {
       return true;
     }
     if (node.operator === 'ReduceSum') return this.#sumOfChannels(node as Node<'ReduceSum'>);
-    return ELEMENTWISE.has(node.operator) && this.#elementwise(node);
+    return this.#joined(node) || (ELEMENTWISE.has(node.operator) && this.#elementwise(node));
   }
 
   /** Writes a value that lies in blocks under a name, as ONNX has it. */
   unblock(tensor: Tensor, to: string): void {
     const { source, dtype, shape } = tensor;
     if (dtype === 'float32') {
-      this.#emit('ReorderOutput', [this.#blocked.get(tensor)!], { channels: shape[1], channels_last: 0 }, to);
+      this.#emit('ReorderOutput', [this.#inBlocks(tensor)], { channels: shape[1], channels_last: 0 }, to);
     } else if (source.kind === 'node') {
       // There is no reordering of other types; these are made by one element-wise node.
       this.#writer.spell(
@@ -99,16 +114,33 @@ export class ChannelBlocks {
     }
   }
 
+  get #steps(): BlockSteps {
+    return {
+      writer: this.#writer,
+      size: this.#size,
+      has: tensor => this.has(tensor),
+      inBlocks: tensor => this.#inBlocks(tensor),
+      blocks: (type, inputs, attributes) => this.#emit(type, inputs, attributes),
+      step: (type, inputs, attributes) => this.#step(type, inputs, attributes),
+      reshape: (from, shape) => this.#reshape(from, shape),
+    };
+  }
+
   #isConstant({ source }: Tensor): boolean {
     return source.kind === 'constant' || (source.kind === 'input' && this.#writer.frozen.has(source.name));
   }
 
-  #emit(type: string, inputs: string[], attributes: Record<string, AttributeValue>, to = this.#writer.fresh()): string {
+  #emit(
+    type: string,
+    inputs: readonly string[],
+    attributes: Record<string, AttributeValue>,
+    to = this.#writer.fresh(),
+  ): string {
     this.#writer.emit(type, inputs, [to], attributes, BLOCKS_DOMAIN);
     return to;
   }
 
-  #step(type: string, inputs: string[], attributes: Record<string, AttributeValue> = {}): string {
+  #step(type: string, inputs: readonly string[], attributes: Record<string, AttributeValue> = {}): string {
     const to = this.#writer.fresh();
     this.#writer.emit(type, inputs, [to], attributes);
     return to;
@@ -120,6 +152,8 @@ export class ChannelBlocks {
 
   /** The name of a value in blocks. */
   #inBlocks(tensor: Tensor): string {
+    const waiting = this.#waiting.get(tensor);
+    if (waiting) this.#settle(tensor, waiting);
     const known = this.#blocked.get(tensor);
     if (known !== undefined) return known;
     const made = this.#emit('ReorderInput', [this.#writer.name(tensor)], { channels_last: 0 });
@@ -127,7 +161,37 @@ export class ChannelBlocks {
     return made;
   }
 
-  #convolution(node: Node<'Conv' | 'ConvTranspose'>): string {
+  /** Keeps a convolution back where its one reader may become part of it. */
+  #await(tensor: Tensor, waiting: Waiting): void {
+    if (this.#readers.get(tensor) === 1) this.#waiting.set(tensor, waiting);
+    else this.#settle(tensor, waiting);
+  }
+
+  #settle(tensor: Tensor, { inputs, attributes }: Waiting): void {
+    this.#waiting.delete(tensor);
+    this.#blocked.set(tensor, this.#emit('Conv', inputs, attributes));
+  }
+
+  /** A sum with a convolution that waits, and its clipping at zero, are part of it. */
+  #joined({ operator, inputs, outputs: [y] }: Node): boolean {
+    const of = inputs.find(x => this.#waiting.has(x));
+    if (!of) return false;
+    const waiting = this.#waiting.get(of)!;
+    if (operator === 'Relu') {
+      this.#waiting.delete(of);
+      this.#settle(y, { ...waiting, attributes: { ...waiting.attributes, activation: 'Relu' } });
+      return true;
+    }
+    const added = inputs.find(x => x !== of);
+    if (operator !== 'Add' || !added || waiting.inputs.length === 4) return false;
+    if (added.shape.join() !== y.shape.join()) return false;
+    this.#waiting.delete(of);
+    const [from, kernel, bias = ''] = waiting.inputs;
+    this.#await(y, { ...waiting, inputs: [from, kernel, bias, this.#inBlocks(added)] });
+    return true;
+  }
+
+  #convolution(node: Node<'Conv' | 'ConvTranspose'>): Waiting {
     const [x, weight, bias] = node.inputs;
     const { strides, pads } = node.attributes;
     const [, , kh, kw] = weight.shape;
@@ -136,7 +200,7 @@ export class ChannelBlocks {
     const inputs = [from, transposed ? this.#flippedKernel(weight) : this.#kernel(weight)];
     if (bias) inputs.push(this.#writer.name(bias));
     const reach = transposed ? pads.map((before, i) => (i % 2 === 0 ? kh : kw) - 1 - before) : pads;
-    return this.#emit('Conv', inputs, { kernel_shape: [kh, kw], strides, pads: reach, group: 1 });
+    return { inputs, attributes: { kernel_shape: [kh, kw], strides, pads: reach, group: 1 } };
   }
 
   /** [O, C, kh, kw] as [O/B, C/B, kh, kw, B of C, B of O]; fewer channels than a block stay as they are. */
@@ -164,58 +228,6 @@ export class ChannelBlocks {
       Int32Array.from({ length: area }, (_, i) => area - 1 - i),
     );
     return this.#reshape(this.#step('Gather', [turned, backwards], { axis: 2 }), [c, o, kh, kw]);
-  }
-
-  /**
-   * The gradient of a weight is a convolution itself: its channels are the images, its kernel is y, and its positions are the
-   * kernel's, (row, column·C + channel), C columns apart. Groups of images make work for all threads.
-   */
-  #convWeight({ inputs: [x, y], outputs: [dw], attributes: { kernel, strides, pads } }: Node<'ConvWeight'>): void {
-    const [n, c, height, width] = x.shape;
-    const [, o, oh, ow] = y.shape;
-    const [kh, kw] = kernel;
-    const [b, batches] = [this.#size, n / this.#size];
-    const groups = groupsOf(batches, Math.ceil(o / (4 * b)) * kh);
-    // Exactly the rows and columns that windows reach; what a stride leaves over is cut off.
-    const [bottom, right] = [
-      (oh - 1) * strides[0] + kh - height - pads[0],
-      (ow - 1) * strides[1] + kw - width - pads[1],
-    ];
-    const cut = Math.min(bottom, 0);
-    const reach = [0, 0, pads[1], 0, 0, cut, right, 0];
-    const last = this.#channelsLast(x); // [N, H, W, C]
-    const padded = reach.some(p => p !== 0) ? this.#step('Pad', [last, this.#writer.ints(reach)]) : last;
-    const columns = (ow - 1) * strides[1] + kw;
-    const images = this.#emit('ReorderInput', [this.#reshape(padded, [1, n, height + cut, columns * c])], {
-      channels_last: 0,
-    });
-    const split = this.#reshape(this.#inBlocks(y), [groups, batches / groups, b, o / b, oh * ow, b]);
-    const turned = this.#step('Transpose', [split], { perm: [0, 3, 1, 4, 2, 5] });
-    const products = this.#emit('Conv', [images, this.#reshape(turned, [groups * o, n / groups, oh, ow])], {
-      kernel_shape: [oh, ow],
-      strides: [1, 1],
-      dilations: [strides[0], strides[1] * c],
-      pads: [pads[0], 0, bottom - cut, 0],
-      group: groups,
-    }); // [groups, O/B, kh·kw·C, B]
-    const apart = this.#reshape(products, [groups, o * kh * kw * c]);
-    const sum = groups === 1 ? apart : this.#step('ReduceSum', [apart, this.#writer.ints([0])], { keepdims: 0 });
-    const whole = this.#emit('ReorderOutput', [this.#reshape(sum, [1, o, 1, kh * kw * c])], {
-      channels: o,
-      channels_last: 0,
-    });
-    const rows = this.#step('Transpose', [this.#reshape(whole, [o, kh * kw, c])], { perm: [0, 2, 1] });
-    this.#writer.emit('Reshape', [rows, this.#writer.ints(dw.shape)], [this.#writer.name(dw)]);
-  }
-
-  #channelsLast(x: Tensor): string {
-    const made =
-      this.#last.get(x) ??
-      (this.has(x)
-        ? this.#emit('ReorderOutput', [this.#inBlocks(x)], { channels: x.shape[1], channels_last: 1 })
-        : this.#step('Transpose', [this.#writer.name(x)], { perm: [0, 2, 3, 1] }));
-    this.#last.set(x, made);
-    return made;
   }
 
   #averagePool({ inputs: [x], attributes: { kernel, strides, pads } }: Node<'AveragePool'>): string {
@@ -251,11 +263,4 @@ export class ChannelBlocks {
     this.#blocked.set(node.outputs[0], to);
     return true;
   }
-}
-
-/** The fewest groups of batches that give at least 24 pieces of work. */
-function groupsOf(batches: number, pieces: number): number {
-  let groups = 1;
-  while (groups < batches && (batches % groups !== 0 || groups * pieces < 24)) groups++;
-  return groups;
 }

@@ -169,7 +169,7 @@ class Writer implements NodeWriter {
     this.standard = standard;
     this.webgpu = webgpu;
     this.#named = named;
-    this.#blocks = block === undefined ? undefined : new ChannelBlocks(this, block);
+    this.#blocks = block === undefined ? undefined : new ChannelBlocks(this, block, program.nodes);
   }
 
   /** Whether all extents are as traced. */
