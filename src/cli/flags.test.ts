@@ -56,7 +56,7 @@ test.each([
   [['--epochs', ''], "argument '' is invalid. It must be a whole number from 1 to 100000."],
   [['--lr', '-1'], "argument '-1' is invalid. It must be a number above 0 to 1."],
   [['--k', 'many'], "argument 'many' is invalid. It must be a whole number from 1 to 1000000 or estimate or auto."],
-  [['--device', 'gpu'], "argument 'gpu' is invalid. It must be one of cpu, webgpu."],
+  [['--device', 'gpu'], "argument 'gpu' is invalid. It must be one of cpu, webgpu, cuda, auto."],
   [['--template', 'cat'], "argument 'cat' is invalid. It must be a text with {} where the name goes."],
   [['--model', ''], "argument '' is invalid. It must be a text that is not empty."],
   [['--preset', 'fast'], 'Allowed choices are paper, cpu, quick.'],

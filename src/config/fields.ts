@@ -1,6 +1,7 @@
 /** The one schema of all settings: flags, config files, help texts and manifests derive from it. */
 import { z } from 'zod';
 import { TEMPLATES } from '../clip/prototypes.ts';
+import { DEVICES } from '../engine/index.ts';
 import { MAX_PIXELS } from '../images/image.ts';
 import { TRACKERS } from '../track/open.ts';
 import { PRECISIONS } from '../train/precision.ts';
@@ -36,9 +37,11 @@ export const configSchema = z.strictObject({
     .describe("Tag of pre-trained weights, or a file with them, for a model that is named as open_clip's are")
     .meta(of('model')),
   device: z
-    .enum(['cpu', 'webgpu'])
+    .enum(DEVICES)
     .default('cpu')
-    .describe('Where models and training run (k-means and nearest names: always the processor)')
+    .describe(
+      'Where models and training run (k-means and nearest names: always the processor); auto takes cuda or webgpu where there is one',
+    )
     .meta(of('model')),
   threads: count(1, 1024)
     .optional()

@@ -1,4 +1,6 @@
 /** The engine: trace a computation, derive its gradient, run both with ONNX Runtime. */
+export { type ChosenDevice, chooseDevice, describeChoice, type FoundDevice, tryDevice } from './choose-device.ts';
+export { DEVICES, type Device, type Provider } from './device.ts';
 export { type GradientOptions, gradient } from './gradient.ts';
 export * from './graph.ts';
 export { autocast } from './half.ts';
@@ -15,5 +17,5 @@ export {
 export * from './ops/index.ts';
 export * from './optimizer.ts';
 export { after, type Segments } from './recompute.ts';
-export { compile, type Device, type Session, type SessionOptions } from './session.ts';
+export { compile, type Session, type SessionOptions } from './session.ts';
 export { type Shape, showShape, sizeOf } from './shape.ts';

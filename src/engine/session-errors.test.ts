@@ -45,7 +45,7 @@ describe('wrong use', () => {
     await expect(e.compile(trivial(), { device: 'tpu' as e.Device })).rejects.toMatchObject({
       code: 'DEVICE',
       message: "unknown device 'tpu'",
-      hint: 'Use cpu or webgpu.',
+      hint: 'Use cpu, webgpu, cuda or auto.',
     });
   });
 

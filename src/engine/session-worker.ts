@@ -77,7 +77,7 @@ async function openGpu(): Promise<GpuSession> {
 }
 
 async function start(): Promise<void> {
-  if (plan.device !== 'cpu') {
+  if (plan.device === 'webgpu') {
     gpu = await openGpu();
     return;
   }

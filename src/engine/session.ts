@@ -3,24 +3,24 @@ import { Worker } from 'node:worker_threads';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
 import { channelBlock } from './channel-block.ts';
+import { chooseDevice } from './choose-device.ts';
 import { hasConvolutions } from './conv-blocks.ts';
 import { cpuProgram } from './cpu-program.ts';
+import { DEVICES, type Device, deviceError, missing, type Provider } from './device.ts';
 import type { UpdatePlan } from './fused-states.ts';
 import type { DType, Program, Tensor, TensorData } from './graph.ts';
 import { inPlaceStates } from './in-place.ts';
 import { outputName, toOnnx } from './onnx.ts';
 import { type Shape, showShape, sizeOf } from './shape.ts';
 
-/** Where a session runs; `webgpu` is ONNX Runtime's WebGPU provider with CPU for what it lacks. */
-export type Device = 'cpu' | 'webgpu';
-
 export interface SessionOptions {
+  /** Default cpu. */
   device?: Device;
   /** Intra-operator threads; default ONNX Runtime's, one a physical core. */
   threads?: number;
   /**
    * States that the program does not replace become constants at the first run, which ONNX Runtime lays out for its
-   * products; from then on they can be neither set nor read. Default false; on a GPU they stay as they are.
+   * products; from then on they can be neither set nor read. Default false; under WebGPU they stay as they are.
    */
   frozen?: boolean;
   /**
@@ -72,8 +72,8 @@ export interface SessionPlan {
   outputs: { name: string; dtype: DType; shape: Shape; feeds: string | undefined; inPlace: boolean }[];
   /** What is updated after the run; outputs whose names begin with a colon are for them alone. */
   updates: readonly UpdatePlan[];
-  device: Device;
-  /** On the CPU the output before all others, which stands for nothing (session-worker.ts). */
+  device: Provider;
+  /** With states on the host the output before all others, which stands for nothing (session-worker.ts). */
   unread: string;
   options: Record<string, unknown>;
 }
@@ -109,24 +109,28 @@ const ARRAYS: Record<DType, string> = {
  * await session.dispose();
  */
 export async function compile(traced: Program, options: SessionOptions = {}): Promise<Session> {
-  const { device = 'cpu', threads, frozen = false, lean = false, profile } = options;
-  if (device !== 'cpu' && device !== 'webgpu') {
-    throw new S3aError('DEVICE', `unknown device '${String(device)}'`, 'Use cpu or webgpu.');
+  const { device: asked = 'cpu', threads, frozen = false, lean = false, profile } = options;
+  if (!DEVICES.includes(asked)) {
+    throw new S3aError('DEVICE', `unknown device '${String(asked)}'`, 'Use cpu, webgpu, cuda or auto.');
   }
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new S3aError('THREADS', `cannot run on ${threads} threads`, 'Use an integer of 1 or more.');
   }
-  // A GPU has buffers of its own, and many small nodes cost more there.
-  const { program, updates, inPlace, shapes } =
-    device === 'cpu' ? cpuProgram(traced, lean) : { ...asTraced, program: traced, inPlace: inPlaceStates(traced) };
-  const constants = new Set(
-    frozen && device === 'cpu' ? statesOf(program).filter(name => !traced.outputs.has(name)) : [],
-  );
+  const { device } = await chooseDevice(asked);
+  const lacking = missing(device);
+  if (lacking) throw lacking;
+  // Under WebGPU states stay in buffers of the GPU. CUDA's cannot be kept by the binding: there too states are on the host, and
+  // what moves is least when weights go to the GPU and gradients come back.
+  const onHost = device !== 'webgpu';
+  const { program, updates, inPlace, shapes } = onHost
+    ? cpuProgram(traced, lean)
+    : { ...asTraced, program: traced, inPlace: inPlaceStates(traced) };
+  const constants = new Set(frozen && onHost ? statesOf(program).filter(name => !traced.outputs.has(name)) : []);
   const unread = ':unread';
   const plan: SessionPlan = {
     model: toOnnx(program, {
       cpu: device === 'cpu' ? { block: hasConvolutions(program) ? await channelBlock() : undefined } : undefined,
-      sequence: device === 'cpu' ? unread : undefined,
+      sequence: onHost ? unread : undefined,
       webgpu: device === 'webgpu',
       named: profile !== undefined,
       frozen: constants,
@@ -151,7 +155,7 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
       inPlace: inPlace.has(name),
     })),
     options: {
-      executionProviders: device === 'cpu' ? ['cpu'] : ['webgpu', 'cpu'],
+      executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
       graphOptimizationLevel: 'all',
       // A planned block for all values would lie beside what the first run has taken, which is never given back; a plan is no
       // faster (ViT-B/32, 32 images: 1.2 GiB less).
@@ -180,17 +184,6 @@ const asTraced = { updates: [], shapes: new Map<string, Shape>() };
 
 function statesOf({ inputs }: Program): string[] {
   return [...inputs].filter(([, { source }]) => source.kind === 'input' && source.state).map(([name]) => name);
-}
-
-function deviceError(device: Device, message: string): S3aError {
-  // ONNX Runtime says this with a source file and a C++ signature.
-  return device === 'webgpu' && message.includes('adapter')
-    ? new S3aError(
-        'DEVICE',
-        'this machine has no GPU that webgpu can use',
-        'Use the device cpu, or install a GPU driver.',
-      )
-    : new S3aError('DEVICE', `could not build the session on ${device}: ${message}`);
 }
 
 function sessionOf(program: Program, thread: SessionThread): Session {

@@ -10,6 +10,7 @@ import { S3aError } from '../errors.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32 } from '../io/npy.ts';
 import { loadVocabulary } from '../vocab/vocabulary.ts';
+import { takenDevice } from './device.ts';
 import type { RunHooks } from './events.ts';
 import { hashOfModel, openModel } from './model.ts';
 import { sharedPrototypes } from './prototypes.ts';
@@ -36,7 +37,8 @@ const classesSchema = z.object({ names: z.array(z.string()).min(1) });
  */
 export async function openChooser(place: string, options: ChooserOptions, hooks: RunHooks = {}): Promise<Chooser> {
   const run = await openRunModel(place);
-  const { device, threads, embedBatch } = options;
+  const { threads, embedBatch } = options;
+  const device = options.device && (await takenDevice(options.device, hooks));
   const clip = await openModel({ ...(run ?? { model: place }), device, threads, embedBatch }, hooks);
   try {
     const { vocab, templates = run?.templates ?? [...TEMPLATES] } = options;

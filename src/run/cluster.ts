@@ -46,7 +46,7 @@ export async function cluster(run: Run, { files, features, width }: Embedded): P
 async function estimate(
   run: Run,
   features: Rows,
-  options: { width: number; seed: number; threads?: number; device: 'cpu' | 'webgpu' },
+  options: { width: number; seed: number; threads?: number; device: Run['config']['device'] },
 ): Promise<Estimate> {
   const images = features.count;
   const { kMin, kMax } = run.config;

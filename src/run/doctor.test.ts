@@ -5,8 +5,11 @@ test('this machine is well, and a device that is not there is one line', async (
   const { ok, checks } = await doctor({ devices: ['cpu', 'tpu' as 'cpu'], folder: 'not/yet/there' });
   expect(ok).toBe(false);
   expect(checks.filter(check => !check.ok)).toEqual([
-    { name: 'compute on tpu', ok: false, detail: "unknown device 'tpu'", hint: 'Use cpu or webgpu.' },
+    { name: 'compute on tpu', ok: false, detail: "unknown device 'tpu'", hint: 'Use cpu, webgpu, cuda or auto.' },
   ]);
+  expect(checks.find(({ name }) => name === 'devices')!.detail).toMatch(
+    /^--device auto takes (cpu|webgpu|cuda); cuda /,
+  );
   const detail = Object.fromEntries(checks.map(check => [check.name, check.detail]));
   expect(detail['compute on cpu']).toBe('a product and its gradient are right');
   expect(detail.versions).toContain(`node ${process.versions.node}`);

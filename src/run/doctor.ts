@@ -4,7 +4,19 @@ import { statfs } from 'node:fs/promises';
 import { availableParallelism, cpus, freemem, totalmem } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import sharp from 'sharp';
-import { compile, type Device, gradient, input, matMul, mul, program, sum } from '../engine/index.ts';
+import {
+  chooseDevice,
+  compile,
+  type Device,
+  gradient,
+  input,
+  matMul,
+  mul,
+  type Provider,
+  program,
+  sum,
+  tryDevice,
+} from '../engine/index.ts';
 import { messageOf, S3aError } from '../errors.ts';
 import { versions } from './manifest.ts';
 
@@ -43,6 +55,7 @@ export async function doctor({ devices = ['cpu'], folder = '.' }: DoctorOptions 
     await check('memory', async () => checkMemory()),
     await check('disk', () => checkDisk(folder)),
     await check('images', checkSharp),
+    await check('devices', checkDevices),
     ...(await Promise.all(devices.map(device => check(`compute on ${device}`, () => checkDevice(device))))),
     await check('environment', async () => environment()),
   ];
@@ -97,6 +110,17 @@ async function checkSharp(): Promise<string> {
   const { data } = await sharp(png).raw().toBuffer({ resolveWithObject: true });
   if (!data.every((value, i) => value === pixels[i])) throw new S3aError('DOCTOR', 'sharp decodes a PNG wrongly');
   return 'decoding works';
+}
+
+/** What `--device auto` takes, and what a GPU lacks to be used. A machine without one is well. */
+async function checkDevices(): Promise<string> {
+  const { device } = await chooseDevice('auto');
+  const gpus: Provider[] = ['cuda', 'webgpu'];
+  const found = await Promise.all(gpus.map(gpu => tryDevice(gpu)));
+  const parts = found.map(({ device: gpu, lacks }) =>
+    lacks ? `${gpu} is not there: ${[lacks.message, lacks.hint].filter(Boolean).join('. ')}` : `${gpu} computes`,
+  );
+  return [`--device auto takes ${device}`, ...parts].join('; ');
 }
 
 /** y = Σ (a·b)² and its gradient by a, against numbers worked out by hand. */

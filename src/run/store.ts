@@ -11,6 +11,7 @@ import { isTemporary, removeTemporaries, writeAtomic } from '../io/atomic-write.
 import { hashJson } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import { isBrought } from './brought.ts';
+import { takenDevice } from './device.ts';
 import type { RunHooks, StageName } from './events.ts';
 import { type Manifest, newManifest, readManifest, writeManifest } from './manifest.ts';
 import { hashOfModel, openModel } from './model.ts';
@@ -181,9 +182,18 @@ export async function reopenRun(folder: string, overrides: Record<string, unknow
   return saved(new Run(folder, config, await readManifest(folder), hooks));
 }
 
+/** config.json says which device was asked for, the manifest which one was taken where that is another; stages see the latter. */
 async function saved(run: Run): Promise<Run> {
-  await writeAtomic(run.path('config.json'), `${JSON.stringify(run.config, null, 2)}\n`);
-  return run;
+  const { config, manifest } = run;
+  await writeAtomic(run.path('config.json'), `${JSON.stringify(config, null, 2)}\n`);
+  const device = await takenDevice(config.device, run.hooks);
+  const taken = device === config.device ? undefined : device;
+  if (manifest.versions.device !== taken) {
+    const { device: _, ...versions } = manifest.versions;
+    manifest.versions = taken === undefined ? versions : { ...versions, device: taken };
+    await writeManifest(run.folder, manifest);
+  }
+  return taken === undefined ? run : new Run(run.folder, { ...config, device }, manifest, run.hooks);
 }
 
 function runConfig({ images, ...options }: Record<string, unknown>): RunConfig {
