@@ -15,6 +15,8 @@ export interface Profile {
   lines: ProfileLine[];
   /** The median run as ONNX Runtime measures it, with what lies between nodes. */
   run: number;
+  /** The median call as the caller sees it: also feeds and results on their way, and what a kernel updates after the run. */
+  call: number;
   /** All nodes of that run. */
   nodes: number;
 }
@@ -30,22 +32,24 @@ interface Event {
 
 /**
  * Runs work that writes a profile and reads it.
- * @param work gets the beginning of the profile's path, and must have disposed its session at its end
+ * @param work gets the beginning of the profile's path, must have disposed its session at its end, and returns how many milliseconds
+ * each call took
  * @param warm first runs that do not count
  */
-export async function profiled(work: (path: string) => Promise<void>, warm = 2): Promise<Profile> {
+export async function profiled(work: (path: string) => Promise<number[]>, warm = 2): Promise<Profile> {
   const folder = await mkdtemp(join(tmpdir(), 's3a-profile-'));
   try {
-    await work(join(folder, 'run'));
+    const calls = (await work(join(folder, 'run'))).slice(warm).sort((a, b) => a - b);
     const [file] = await readdir(folder);
-    return summariseProfile(JSON.parse(await readFile(join(folder, file), 'utf8')) as Event[], warm);
+    const events = JSON.parse(await readFile(join(folder, file), 'utf8')) as Event[];
+    return { ...summariseProfile(events, warm), call: calls[calls.length >> 1] };
   } finally {
     await rm(folder, { recursive: true });
   }
 }
 
 /** The median of the runs after the first `warm`. */
-export function summariseProfile(events: readonly Event[], warm: number): Profile {
+export function summariseProfile(events: readonly Event[], warm: number): Omit<Profile, 'call'> {
   const runs = events.filter(({ name }) => name === 'model_run').sort((a, b) => a.ts - b.ts);
   const counted = runs.slice(warm).sort((a, b) => a.dur - b.dur);
   const median = counted[counted.length >> 1];
@@ -74,11 +78,12 @@ function placeOf(name: string): string {
 }
 
 /** Prints the summary: places, then the lines that make up most of the run. */
-export function printProfile(title: string, { lines, run, nodes }: Profile): void {
+export function printProfile(title: string, { lines, run, call, nodes }: Profile): void {
   const inside = lines.reduce((sum, line) => sum + line.milliseconds, 0);
   const row = (name: string, milliseconds: number, count: number): string =>
-    `${name.padEnd(44)} ${milliseconds.toFixed(1).padStart(8)} ms ${((100 * milliseconds) / run).toFixed(1).padStart(5)} % ${String(count).padStart(6)} nodes`;
-  console.log(row(title, run, nodes));
+    `${name.padEnd(44)} ${milliseconds.toFixed(1).padStart(8)} ms ${((100 * milliseconds) / call).toFixed(1).padStart(5)} % ${String(count).padStart(6)} nodes`;
+  console.log(row(title, call, nodes));
+  console.log(row('  after the run (updates) and around it', call - run, 0));
   console.log(row('  between nodes', run - inside, 0));
   for (const place of new Set(lines.map(line => line.place))) {
     const own = lines.filter(line => line.place === place);
@@ -91,7 +96,7 @@ export function printProfile(title: string, { lines, run, nodes }: Profile): voi
       ),
     );
     for (const { operator, milliseconds, nodes: count } of own) {
-      if (milliseconds >= 0.002 * run) console.log(row(`    ${operator}`, milliseconds, count));
+      if (milliseconds >= 0.002 * call) console.log(row(`    ${operator}`, milliseconds, count));
     }
   }
 }

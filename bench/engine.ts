@@ -119,8 +119,14 @@ async function profileAll(models: Model[], wanted: (name: string) => boolean, th
     for (const work of WORKS.filter(name => wanted(`${model.name} ${name}`))) {
       const profile = await profiled(async path => {
         const prepared = await prepare(model, work, { threads, profile: path });
-        for (let i = 0; i < rounds + 2; i++) await prepared.run();
+        const calls: number[] = [];
+        for (let i = 0; i < rounds + 2; i++) {
+          const start = performance.now();
+          await prepared.run();
+          calls.push(performance.now() - start);
+        }
         await prepared.dispose();
+        return calls;
       });
       printProfile(`${model.name} ${work}`, profile);
     }
