@@ -17,8 +17,7 @@ export function precisionShapes(precision: Precision = 'fp32'): Record<string, S
 }
 
 /** What is told where mixed precision is asked for and there is no GPU. */
-export const SLOW_HALF =
-  '--precision amp gains nothing on the device cpu, which computes float16 in float32 with casts around it';
+export const SLOW_HALF = '--precision amp gains nothing on the device cpu, whose products in float16 are slower';
 
 /** The loss scale below which no gradient is what overflows. */
 const LEAST_SCALE = 2 ** -24;
