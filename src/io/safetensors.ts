@@ -1,4 +1,5 @@
 /** The safetensors format (github.com/huggingface/safetensors): a JSON header, then the tensors' bytes without holes. */
+import type { Hash } from 'node:crypto';
 import { messageOf, S3aError } from '../errors.ts';
 import { writeAtomic } from './atomic-write.ts';
 import { type ByteFile, openBytes } from './bytes.ts';
@@ -217,12 +218,15 @@ export type TensorsToWrite = ReadonlyMap<string, TensorToWrite> | Readonly<Recor
  * Writes a safetensors file atomically. The bytes depend on the tensors and the metadata alone and are those of the reference writer:
  * tensors by descending type, then by name; the header padded with spaces to 8 bytes.
  *
+ * @param hash gets all bytes as they are written
+ *
  * Throws S3aError WRITE, and SAFETENSORS when a tensor's elements do not fill its shape.
  */
 export async function writeSafetensors(
   path: string,
   tensors: TensorsToWrite,
   metadata: Readonly<Record<string, string>> = { format: 'pt' },
+  hash?: Hash,
 ): Promise<void> {
   const order = Object.keys(ARRAYS);
   const named: [string, TensorToWrite][] = [...(isMap(tensors) ? tensors : Object.entries(tensors))];
@@ -246,11 +250,14 @@ export async function writeSafetensors(
   header.writeBigUInt64LE(BigInt(header.length - 8));
   text.copy(header, 8);
   await writeAtomic(path, async write => {
+    hash?.update(header);
     await write(header);
     for (const [name, { dtype, shape, data }] of sorted) {
       const values = typeof data === 'function' ? await data() : data;
       requireSize(path, name, shape, values.length);
-      await write(dtype === 'F16' && values instanceof Float32Array ? float32ToFloat16(values) : values);
+      const stored = dtype === 'F16' && values instanceof Float32Array ? float32ToFloat16(values) : values;
+      hash?.update(stored);
+      await write(stored);
     }
   });
 }

@@ -23,7 +23,10 @@ it('counts steps, memory and disk, measures time, and writes nothing', async () 
   const full = await estimateTraining([folder], settings);
   expect(full).toMatchObject({ images: 9, steps: 6, disk: 0 });
   expect(full.seconds).toBeGreaterThan(0);
-  expect(describeTraining(full)).toMatch(/^Training on 9 images takes 6 steps, about \d+ s and 0\.\d GiB of memory$/);
+  expect(describeTraining(full)).toMatch(
+    /^Training on 9 images takes 6 steps, about \d+ s; the fit takes 0\.\d GiB of memory \(embed 0\.\d, prototypes 0\.\d, train 0\.\d\)$/,
+  );
+  expect(full.memory).toBe(Math.max(...full.stages.map(({ bytes }) => bytes)));
   const head = await estimateTraining([folder], { ...settings, tune: 'head', cachedViews: 2 });
   // 256 float32 an image and view, three views.
   expect(head.disk).toBe(9 * 3 * 4 * 256);

@@ -1,4 +1,5 @@
 /** Training on disk: all that is needed to go on bit by bit, in a pair of files that is complete once its second exists. */
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -57,8 +58,9 @@ export async function saveTraining(
     tensors[name] = { dtype: 'F32', shape, data: typeof weights === 'function' ? () => weights(name) : weights[name] };
   }
   const path = join(folder, `${base}.safetensors`);
-  await writeSafetensors(path, tensors);
-  const file: z.output<typeof fileSchema> = { format: 1, ...facts, sha256: await hashFile(path) };
+  const hash = createHash('sha256');
+  await writeSafetensors(path, tensors, undefined, hash);
+  const file: z.output<typeof fileSchema> = { format: 1, ...facts, sha256: hash.digest('hex') };
   await writeAtomic(join(folder, `${base}.json`), `${JSON.stringify(file, null, 2)}\n`);
   const older = (await readdir(folder)).filter(name => /^step-\d+\./.test(name) && !name.startsWith(`${base}.`));
   // The descriptions first: a pair is never left with the description alone.

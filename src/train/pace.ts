@@ -9,6 +9,8 @@ import type { TunePlan } from './tune.ts';
 
 /** Seconds of parts of a training. */
 export interface Pace {
+  /** What the first run takes longer than those after it: its memory is new. */
+  readonly begin: number;
   /** A run of the step's graph in the first epoch, and in those after it, when decoded images are kept. */
   readonly first: number;
   readonly later: number;
@@ -41,7 +43,7 @@ export async function measurePace(options: PaceOptions): Promise<Pace> {
   return { ...(await stepPace(options)), ...(await embedPace(options)) };
 }
 
-async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'first' | 'later' | 'compileStep'>> {
+async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'begin' | 'first' | 'later' | 'compileStep'>> {
   const { graph, lean, rows, states, plan, device, threads } = options;
   const began = performance.now();
   const session = await compile(graph, { device, threads, lean, frozen: plan.frozen.length > 0 });
@@ -65,7 +67,8 @@ async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'first' | 'lat
     const spans = ends.slice(1).map(({ epoch, at }, i) => ({ epoch, seconds: (at - ends[i].at) / 1000 }));
     const first = settled(spans.filter(({ epoch }) => epoch === 0).map(({ seconds }) => seconds));
     const more = spans.filter(({ epoch }) => epoch > 0).map(({ seconds }) => seconds);
-    return { first, later: more.length > 0 ? settled(more) : first, compileStep };
+    const begin = Math.max(0, spans[0].seconds - first);
+    return { begin, first, later: more.length > 0 ? settled(more) : first, compileStep };
   } finally {
     await session.dispose();
   }

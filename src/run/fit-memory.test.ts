@@ -1,0 +1,75 @@
+/** The peaks of a fit from sizes, against sums by hand. */
+import { expect, it } from 'vitest';
+import { clipParameters } from '../clip/checkpoint/checkpoint.ts';
+import { parseClipConfig } from '../clip/towers/config.ts';
+import { visionParameters } from '../clip/towers/vision.ts';
+import { sizeOf } from '../engine/index.ts';
+import { isLean, stepProgram } from '../train/step.ts';
+import { type TuneSettings, tunePlan } from '../train/tune.ts';
+import { type FitSizes, fitMemory } from './fit-memory.ts';
+
+const layers = { hidden_size: 128, intermediate_size: 512, num_attention_heads: 2, num_hidden_layers: 8 };
+const config = parseClipConfig({
+  projection_dim: 64,
+  vision_config: { ...layers, image_size: 32, patch_size: 8 },
+  text_config: layers,
+});
+const bytes = (of: readonly { shape: readonly number[] }[]): number =>
+  of.reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0);
+const tower = bytes(visionParameters(config));
+
+function peaksOf(settings: TuneSettings & { gradCheckpointing?: boolean } = {}, changes: Partial<FitSizes> = {}) {
+  const plan = tunePlan(config, settings);
+  const step = { config, plan, batch: 8, names: 10, logitScale: 100, ...settings };
+  const sizes = {
+    process: 1e8,
+    images: 100,
+    names: 10,
+    rows: 8,
+    embedBatch: 8,
+    workers: 2,
+    decoded: 5e6,
+    renews: false,
+  };
+  const peaks = fitMemory({ config, plan, graph: stepProgram(step), lean: isLean(step), ...sizes, ...changes });
+  return Object.fromEntries(peaks.map(peak => [peak.stage, peak]));
+}
+
+it('adds up what each stage holds', () => {
+  const { embed, prototypes, train } = peaksOf();
+  for (const { bytes: sum, parts } of [embed, prototypes, train]) {
+    expect(Object.values(parts).reduce((a: number, b: number) => a + b, 0)).toBe(sum);
+    expect(parts.process).toBe(1e8);
+  }
+  expect(embed.parts.weights).toBe(tower);
+  expect(embed.parts.left).toBe(0);
+  // Two sessions for texts of two lengths, without the positions that are longer than they.
+  const text = bytes(clipParameters(config)) - tower - 4;
+  expect(prototypes.parts.weights).toBeGreaterThan(1.8 * text);
+  expect(prototypes.parts.weights).toBeLessThanOrEqual(2 * text);
+  // Student, teacher, two moments and the gradient; the prototypes of ten names.
+  expect(train.parts.weights).toBeGreaterThan(5 * tower);
+  expect(train.parts.weights).toBeLessThan(5.1 * tower);
+  expect(train.parts.left).toBeGreaterThan(0);
+  // A weak and a strong view of a batch for each thread and two more, and the decoded images.
+  expect(train.parts.images).toBe(4 * 2 * 8 * 4 * 3 * 32 * 32 + 5e6);
+});
+
+it('needs less in the steps with activations that are computed again, and more with renewals', () => {
+  const full = peaksOf().train;
+  const again = peaksOf({ gradCheckpointing: true }).train;
+  expect(again.parts.values).toBeLessThan(full.parts.values);
+  const renewed = peaksOf({}, { renews: true }).train;
+  expect(renewed.parts.weights).toBe(full.parts.weights + 2 * tower);
+});
+
+it('is, with kept activations, most while they are computed, or when the networks are saved', () => {
+  const { train } = peaksOf({ tune: 'head' });
+  const all = bytes(clipParameters(config));
+  expect(train.parts.weights).toBeGreaterThan(2.5 * tower);
+  expect(train.parts.weights).toBeLessThan(Math.max(3 * tower, all) + 1e5);
+});
+
+it('has constants where few images are embedded at once', () => {
+  expect(peaksOf({}, { embedBatch: 4 }).embed.parts.weights).toBe(3 * tower);
+});
