@@ -30,9 +30,9 @@ const DEMO: Record<string, Settings> = {
   'freeze-layers 2': { freezeLayers: 2 },
   'lora rank 8': { tune: 'lora' },
   'lora rank 8, lr x 5': { tune: 'lora', lr: 5e-3, minLr: 2.5e-4 },
-  'last-blocks 2 of 3, 4 views': { tune: 'last-blocks' },
-  'last-blocks 2 of 3, 10 views': { tune: 'last-blocks', cachedViews: 10 },
-  'last-blocks 1 of 3, 4 views': { tune: 'last-blocks', freezeLayers: 2 },
+  'last-blocks 2 of 3, 4 views': { tune: 'last-blocks', freezeLayers: 1 },
+  'last-blocks 2 of 3, 10 views': { tune: 'last-blocks', freezeLayers: 1, cachedViews: 10 },
+  'last-blocks 1 of 3, 4 views': { tune: 'last-blocks' },
   'head, 4 views': { tune: 'head' },
   'head, 4 views, lr x 5': { tune: 'head', lr: 5e-3, minLr: 2.5e-4 },
 };
@@ -46,7 +46,8 @@ const LARGE: Record<string, TuneSettings> = {
   'freeze-layers 6, patch-dropout 0.5': { freezeLayers: 6, patchDropout: 0.5 },
   'lora rank 8': { tune: 'lora' },
   'lora rank 8, freeze-layers 6': { tune: 'lora', freezeLayers: 6 },
-  'last-blocks (2)': { tune: 'last-blocks' },
+  'last-blocks (2)': { tune: 'last-blocks', freezeLayers: 10 },
+  'last-blocks (4)': { tune: 'last-blocks' },
   head: { tune: 'head' },
 };
 

@@ -223,7 +223,9 @@ export const configSchema = z.strictObject({
     .meta(of('train')),
   freezeLayers: count(0, 1000)
     .optional()
-    .describe('First blocks that stay as they are, with the embeddings; default 0, with last-blocks all but two')
+    .describe(
+      'First blocks that stay as they are, with the embeddings; default 0, with last-blocks all but the last third',
+    )
     .meta(of('train')),
   loraRank: count(1, 4096).default(8).describe('Rank of the factors of --tune lora').meta(of('train')),
   loraAlpha: z

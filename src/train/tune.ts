@@ -13,7 +13,7 @@ export type Tune = (typeof TUNES)[number];
 export interface TuneSettings {
   /** Default `full`. */
   tune?: Tune;
-  /** First blocks (or stages) that stay as they are, and the embeddings (or stem) with them; default 0, and for `last-blocks` all but two. */
+  /** First blocks (or stages) that stay as they are, and the embeddings (or stem) with them; default 0, and for `last-blocks` all but the last third. */
   freezeLayers?: number;
   /** Default 8. */
   loraRank?: number;
@@ -52,7 +52,7 @@ const PROJECTION = 'visual_projection.weight';
 export function tunePlan(config: ClipConfig, settings: TuneSettings = {}): TunePlan {
   const { tune = 'full', loraRank: rank = DEFAULT_RANK, patchDropout = 0 } = settings;
   const blocks = layerCount(config);
-  const freeze = settings.freezeLayers ?? (tune === 'last-blocks' ? Math.max(blocks - 2, 1) : 0);
+  const freeze = settings.freezeLayers ?? (tune === 'last-blocks' ? Math.max(Math.floor((2 * blocks) / 3), 1) : 0);
   check(config, tune, { ...settings, freezeLayers: freeze });
   const all = visionParameters(config);
   const stays = ({ name }: Parameter): boolean =>

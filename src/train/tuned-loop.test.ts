@@ -84,7 +84,7 @@ const WAYS: [keyof typeof TOWERS, TrainSettings, RegExp][] = [
   ['vit', { freezeLayers: 2 }, /embeddings|pre_layrnorm|layers\.[01]\./],
   ['vit', { patchDropout: 0.5, microBatch: 2 }, /^nothing/],
   ['vit', { tune: 'lora', loraRank: 2, freezeLayers: 1 }, /layer|embeddings.*|.*norm|bias|visual_projection/],
-  ['vit', { tune: 'last-blocks', cachedViews: 2 }, /embeddings|pre_layrnorm|layers\.0\./],
+  ['vit', { tune: 'last-blocks', cachedViews: 2 }, /embeddings|pre_layrnorm|layers\.[01]\./],
   ['vit', { tune: 'head' }, /^vision_model/],
   ['resnet', { freezeLayers: 1 }, /stem|stages\.0\./],
   ['resnet', { tune: 'lora' }, /stem|bias|visual_projection/],
