@@ -253,6 +253,8 @@ export const f32x4 = {
   lane: (a: Instructions, index: number): number[] => [...a, ...vector(0x1f), index],
   atLeast: binary(...vector(0x46)),
   nearest: (a: Instructions): number[] => [...a, ...vector(0x6a)],
+  /** From whole numbers of 32 bits. */
+  convert: (a: Instructions): number[] => [...a, ...vector(0xfa)],
   sqrt: (a: Instructions): number[] => [...a, ...vector(0xe3)],
   add: binary(...vector(0xe4)),
   sub: binary(...vector(0xe5)),

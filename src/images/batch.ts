@@ -2,8 +2,9 @@
 import { messageOf, S3aError } from '../errors.ts';
 import { random } from '../random.ts';
 import type { Rgb } from './affine.ts';
+import { expected, type Item, openInOrder } from './ahead.ts';
 import { fillColor, normalise, planView, renderView, type View, type ViewGeometry, type ViewPlan } from './augment.ts';
-import { decodePart, decodeWhole, isPlain, openImage, type PlainJpeg } from './decode.ts';
+import { decodePart, decodeWhole, isPlain, type PlainJpeg } from './decode.ts';
 import type { Rect, RgbImage } from './image.ts';
 import { sourceRect } from './resize.ts';
 
@@ -14,12 +15,6 @@ export interface BatchSettings extends ViewGeometry {
   mean: Rgb;
   std: Rgb;
   maxPixels?: number;
-}
-
-/** One image to load: its index in the data set, and its path or, when it was kept, its pixels. */
-export interface Item {
-  index: number;
-  source: string | RgbImage;
 }
 
 export interface BatchTask {
@@ -54,7 +49,7 @@ export interface BatchResult extends Batch {
 }
 
 /**
- * Decodes the images of a task and makes their views, reading one file ahead.
+ * Decodes the images of a task and makes their views.
  *
  * Of a plain JPEG file only the part is decoded that the views are made of. Every random draw comes from (seed, 'augment',
  * view, epoch, index), so neither batch, order nor thread matters.
@@ -67,18 +62,12 @@ export async function makeBatch(settings: BatchSettings, task: BatchTask): Promi
   const indices: number[] = [];
   const failed: Failure[] = [];
   const decoded: BatchResult['decoded'] = [];
-  const load = async ({ source }: Item): Promise<RgbImage | PlainJpeg | S3aError> =>
-    typeof source === 'string' ? openImage(source, { maxPixels }).catch(expected) : source;
 
-  let ahead = task.items.length > 0 ? load(task.items[0]) : undefined;
-  for (let i = 0; i < task.items.length; i++) {
-    const { index, source } = task.items[i];
-    const loaded = await ahead!;
-    ahead = i + 1 < task.items.length ? load(task.items[i + 1]) : undefined;
+  for await (const { index, source, image } of openInOrder(task.items, maxPixels)) {
     const keep = task.keep && typeof source === 'string' ? index : undefined;
-    let made = loaded instanceof S3aError ? loaded : attempt(() => write(loaded, index, keep));
+    let made = image instanceof S3aError ? image : attempt(() => write(image, index, keep));
     if (made === false) {
-      const whole = await decodeWhole(loaded as PlainJpeg).catch(expected);
+      const whole = await decodeWhole(image as PlainJpeg).catch(expected);
       made = whole instanceof S3aError ? whole : attempt(() => write(whole, index, keep));
     }
     if (made instanceof S3aError) failed.push({ index, reason: messageOf(made) });
@@ -127,12 +116,6 @@ function around(plans: readonly ViewPlan[]): Rect {
 /** Memory that holds anything: all of a batch is written, or cut off. */
 function unwritten(length: number): Float32Array<ArrayBuffer> {
   return new Float32Array(Buffer.allocUnsafeSlow(4 * length).buffer);
-}
-
-/** Errors of an image are results here; anything else is a defect and is thrown on. */
-function expected(error: unknown): S3aError {
-  if (error instanceof S3aError) return error;
-  throw error;
 }
 
 function attempt<T>(work: () => T): T | S3aError {

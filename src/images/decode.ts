@@ -39,7 +39,8 @@ const MAX_BYTES = 2 ** 30;
  * file, text, SVG, a truncated file, a folder or pipe, a file that may not be read, or more than `maxPixels` pixels.
  */
 export async function decodeImage(source: string | Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
-  const image = await openImage(source, options);
+  const isPath = typeof source === 'string';
+  const image = await openImage(isPath ? await readImage(source) : source, isPath ? source : 'image', options);
   if (!isPlain(image)) return image;
   const part = decodePart(image, { x: 0, y: 0, width: image.width, height: image.height });
   const { width, height } = image;
@@ -52,29 +53,35 @@ export interface PlainJpeg {
   height: number;
   bytes: Uint8Array;
   frame: JpegFrame;
-  /** What it is called in a message. */
-  where: string;
+  path: string;
 }
 
 export function isPlain(image: RgbImage | PlainJpeg): image is PlainJpeg {
   return 'frame' in image;
 }
 
-/** Decodes as {@link decodeImage}, but leaves a JPEG file that looks plain to {@link decodePart}. */
+/** The bytes of an image file; throws as {@link decodeImage}. */
+export function readImage(path: string): Promise<Uint8Array> {
+  return badImage(path, () => readImageFile(path));
+}
+
+/**
+ * Decodes the bytes of the file at a path as {@link decodeImage} does, but leaves a JPEG file that looks plain to
+ * {@link decodePart}.
+ */
 export async function openImage(
-  source: string | Uint8Array,
+  bytes: Uint8Array,
+  path: string,
   { maxPixels = MAX_PIXELS }: DecodeOptions = {},
 ): Promise<RgbImage | PlainJpeg> {
-  const where = typeof source === 'string' ? printable(source) : 'image';
-  return badImage(where, async () => {
-    const bytes = typeof source === 'string' ? await readImageFile(source) : source;
+  return badImage(path, async () => {
     const format = sniff(bytes);
     if (format === 'bmp') return (await import('./bmp.ts')).decodeBmp(bytes, maxPixels);
     const frame = format === 'jpeg' ? readHeader(bytes) : undefined;
     if (frame) {
       const { width, height } = frame;
       checkSize(width, height, maxPixels);
-      return { width, height, bytes, frame, where };
+      return { width, height, bytes, frame, path };
     }
     const header = format === 'jpeg' ? jpegHeader(bytes) : undefined;
     if (header?.channels !== 1 && header?.channels !== 3) return decodeWithSharp(bytes, maxPixels);
@@ -92,18 +99,18 @@ export function decodePart({ bytes, frame }: PlainJpeg, wanted: Rect): Part | un
 }
 
 /** Decodes with libvips, which says what is wrong with a damaged file; throws as {@link decodeImage}. */
-export function decodeWhole({ bytes, where }: PlainJpeg): Promise<RgbImage> {
-  return badImage(where, () => fromRgb(sharp(bytes, OPTIONS).autoOrient()));
+export function decodeWhole({ bytes, path }: PlainJpeg): Promise<RgbImage> {
+  return badImage(path, () => fromRgb(sharp(bytes, OPTIONS).autoOrient()));
 }
 
 /** Runs `work`; whatever it throws becomes a `BAD_IMAGE`. */
-async function badImage<T>(where: string, work: () => Promise<T>): Promise<T> {
+async function badImage<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     const reason = error instanceof S3aError ? error.message : reasonOf(error);
     const hint = 'Replace or remove the file; every other image is still used.';
-    throw new S3aError('BAD_IMAGE', `${where}: ${reason}`, hint, { cause: error });
+    throw new S3aError('BAD_IMAGE', `${printable(path)}: ${reason}`, hint, { cause: error });
   }
 }
 
