@@ -79,8 +79,13 @@ export const DATA_TYPE = {
 
 type ElementType = keyof typeof DATA_TYPE;
 
-/** A value of a node's attribute; a float is told from an int by its wrapper. */
-export type AttributeValue = number | string | readonly number[] | { readonly float: number };
+/** A value of a node's attribute; a float is told from an int by its wrapper, and a graph is one. */
+export type AttributeValue =
+  | number
+  | string
+  | readonly number[]
+  | { readonly float: number }
+  | { readonly graph: Message };
 
 /** A dimension: a fixed extent, or the name of a free one. */
 export type Dimension = number | string;
@@ -121,6 +126,7 @@ export function attributeProto(name: string, value: AttributeValue): Message {
   const message = new Message().string(1, name);
   if (typeof value === 'number') return message.int(3, value).int(20, 2);
   if (typeof value === 'string') return message.string(4, value).int(20, 3);
+  if ('graph' in value) return message.message(6, value.graph).int(20, 5);
   if ('float' in value) return message.float(2, value.float).int(20, 1);
   for (const item of value) message.int(8, item);
   return message.int(20, 7);
@@ -157,17 +163,22 @@ export interface GraphFields {
 /** ONNX opset of every graph: the first with Gelu; ONNX Runtime has had it since 1.17. */
 export const OPSET = 20;
 
-export function modelProto({ domains = [], nodes, initializers, inputs, outputs }: GraphFields): Uint8Array {
+/** A graph, of a model or inside a node. */
+export function graphProto({ nodes, initializers, inputs, outputs }: Omit<GraphFields, 'domains'>): Message {
   const graph = new Message();
   for (const node of nodes) graph.message(1, node);
   graph.string(2, 's3a');
   for (const initializer of initializers) graph.message(5, initializer);
   for (const value of inputs) graph.message(11, value);
   for (const value of outputs) graph.message(12, value);
+  return graph;
+}
+
+export function modelProto({ domains = [], ...graph }: GraphFields): Uint8Array {
   const model = new Message()
     .int(1, 9) // IR version of opset 20
     .string(2, 's3a')
-    .message(7, graph)
+    .message(7, graphProto(graph))
     .message(8, new Message().string(1, '').int(2, OPSET))
     .message(8, new Message().string(1, 'com.microsoft').int(2, 1));
   for (const domain of domains) model.message(8, new Message().string(1, domain).int(2, 1));

@@ -10,6 +10,7 @@ import { DEVICES, type Device, deviceError, missing, type Provider } from './dev
 import type { UpdatePlan } from './fused-states.ts';
 import type { DType, Program, Tensor, TensorData } from './graph.ts';
 import { inPlaceStates } from './in-place.ts';
+import { stackedProgram, toLoopOnnx } from './loop-model.ts';
 import { outputName, toOnnx } from './onnx.ts';
 import { type Shape, showShape, sizeOf } from './shape.ts';
 
@@ -28,6 +29,11 @@ export interface SessionOptions {
    * more time, the same bits. By default a kernel makes them in one pass after the run. Default false.
    */
   lean?: boolean;
+  /**
+   * Runs the program so many times in each `run`, in a loop inside the device: feeds and results have an axis of that extent
+   * before all others. For the device cuda, where states are on the host between calls. Not under WebGPU.
+   */
+  steps?: number;
   /** `dispose` writes ONNX Runtime's profile to a file whose path begins so; node names begin with their `within` places. */
   profile?: string;
 }
@@ -109,7 +115,7 @@ const ARRAYS: Record<DType, string> = {
  * await session.dispose();
  */
 export async function compile(traced: Program, options: SessionOptions = {}): Promise<Session> {
-  const { device: asked = 'cpu', threads, frozen = false, lean = false, profile } = options;
+  const { device: asked = 'cpu', threads, frozen = false, lean = false, steps, profile } = options;
   if (!DEVICES.includes(asked)) {
     throw new S3aError('DEVICE', `unknown device '${String(asked)}'`, 'Use cpu, webgpu, cuda or auto.');
   }
@@ -122,23 +128,36 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
   // Under WebGPU states stay in buffers of the GPU. CUDA's cannot be kept by the binding: there too states are on the host, and
   // what moves is least when weights go to the GPU and gradients come back.
   const onHost = device !== 'webgpu';
-  const { program, updates, inPlace, shapes } = onHost
-    ? cpuProgram(traced, lean)
-    : { ...asTraced, program: traced, inPlace: inPlaceStates(traced) };
+  if (steps !== undefined && !onHost) {
+    throw new S3aError(
+      'STEPS',
+      'several steps a call do not run on webgpu',
+      'States stay on the GPU there in any case.',
+    );
+  }
+  const known = steps === undefined ? traced : stackedProgram(traced, steps);
+  const { program, updates, inPlace, shapes } =
+    steps !== undefined
+      ? { ...asTraced, program: known, inPlace: new Set<string>() }
+      : onHost
+        ? cpuProgram(traced, lean)
+        : { ...asTraced, program: traced, inPlace: inPlaceStates(traced) };
   const constants = new Set(frozen && onHost ? statesOf(program).filter(name => !traced.outputs.has(name)) : []);
   const unread = ':unread';
+  const onCpu = device === 'cpu' && steps === undefined;
+  const spelling = {
+    cpu: onCpu ? { block: hasConvolutions(program) ? await channelBlock() : undefined } : undefined,
+    sequence: onHost ? unread : undefined,
+    webgpu: device === 'webgpu',
+    named: profile !== undefined,
+    frozen: constants,
+  };
   const plan: SessionPlan = {
-    model: toOnnx(program, {
-      cpu: device === 'cpu' ? { block: hasConvolutions(program) ? await channelBlock() : undefined } : undefined,
-      sequence: onHost ? unread : undefined,
-      webgpu: device === 'webgpu',
-      named: profile !== undefined,
-      frozen: constants,
-    }),
+    model: steps === undefined ? toOnnx(program, spelling) : toLoopOnnx(traced, steps, spelling),
     device,
     unread,
     updates,
-    inputs: [...traced.inputs].map(([name, { dtype, shape, source }]) => ({
+    inputs: [...known.inputs].map(([name, { dtype, shape, source }]) => ({
       name,
       dtype,
       shape: shapes.get(name) ?? shape,
@@ -176,7 +195,7 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
     await thread.terminate();
     throw deviceError(device, messageOf(error));
   }
-  return sessionOf(traced, thread);
+  return sessionOf(known, thread);
 }
 
 /** What is not done to a program for another device than the CPU. */
