@@ -19,6 +19,7 @@ import { frozenPart } from '../src/train/tower.ts';
 import { type TuneSettings, tunePlan } from '../src/train/tune.ts';
 import { startWeights } from '../src/train/weights.ts';
 import { summarise } from './report.ts';
+import { estimateRows } from './training-estimate.ts';
 import { growthRows, peakOf, peakRows } from './training-memory.ts';
 
 type Settings = Omit<FitOptions, 'images' | 'out'>;
@@ -81,8 +82,9 @@ export async function benchTraining(args: string[]): Promise<void> {
   }
   const steps = Number(values.steps);
   if (values.part === 'one-peak') console.log(JSON.stringify(await peakOf(values.only, steps, threads)));
+  const named = (name: string): boolean => values.only.split(',').some(part => name.includes(part));
+  if (values.part.includes('estimate')) show('estimate', await estimateRows(named, values.work), values.json);
   if (values.part.includes('memory')) {
-    const named = (name: string): boolean => values.only.split(',').some(part => name.includes(part));
     show('memory', await peakRows(named, steps, threads), values.json);
   }
   if (values.part.includes('growth')) {
