@@ -3,6 +3,7 @@ import type { UpdatePlan } from './fused-states.ts';
 import { fuseUpdates, gradientName } from './fused-updates.ts';
 import type { Program, Tensor } from './graph.ts';
 import { inPlaceStates, waitForReaders } from './in-place.ts';
+import { mostFirst } from './output-order.ts';
 import { widenRows } from './row-stride.ts';
 import { type Shape, sizeOf } from './shape.ts';
 import type { ScalarName } from './update-kernel.ts';
@@ -21,7 +22,8 @@ export interface CpuProgram {
 /** Prepares a program; with `lean` all updates stay nodes, so that a gradient can be gone before the next is made. */
 export function cpuProgram(traced: Program, lean = false): CpuProgram {
   const fused = widenRows(lean ? { program: traced, updates: [] } : fuseUpdates(traced));
-  const program = waitForReaders(fused.program);
+  // Updates that are nodes have an order of their own, in which each follows its gradient.
+  const program = waitForReaders(fused.updates.length > 0 ? mostFirst(fused.program) : fused.program);
   const names = new Map([...fused.program.outputs].map(([name, tensor]) => [tensor, name]));
   const nameOf = (tensor: Tensor): string => names.get(tensor)!;
   const numberOf = (tensor: Tensor): number | string =>
