@@ -2,7 +2,6 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { assignSparse, type SparseScores } from '../src/discover/assign-sparse.ts';
 import { type Estimate, estimateK } from '../src/discover/estimate-k.ts';
@@ -12,7 +11,7 @@ import { S3aError } from '../src/errors.ts';
 import { writeNpy } from '../src/io/npy.ts';
 import { random } from '../src/random.ts';
 import { mixture, unclustered, vocabularyRows } from './discovery-data.ts';
-import { summarise } from './report.ts';
+import { contest, summarise } from './report.ts';
 import { type Peer, startPeer } from './torch-peer.ts';
 
 /** One comparison; times in seconds, the smaller the better. */
@@ -95,25 +94,6 @@ interface Bench {
   readonly images: number;
 }
 
-/** Takes turns, so that a machine that slows down slows all; a contestant three times slower than the best runs once. */
-async function contest(
-  rounds: number,
-  contestants: ReadonlyMap<string, () => Promise<Timed>>,
-): Promise<Map<string, Timed[]>> {
-  const times = new Map<string, Timed[]>([...contestants.keys()].map(name => [name, []]));
-  const slow = new Set<string>();
-  for (let round = 0; round < rounds; round++) {
-    for (const [name, run] of contestants) {
-      if (slow.has(name)) continue;
-      times.get(name)!.push(await run());
-      await sleep(200);
-    }
-    const least = Math.min(...[...times.values()].map(list => list[0].seconds));
-    for (const [name, list] of times) if (list[0].seconds > 3 * least && name !== 'ours') slow.add(name);
-  }
-  return times;
-}
-
 async function timed(work: () => Promise<Record<string, unknown>>): Promise<Timed> {
   const [before, start] = [process.cpuUsage(), performance.now()];
   const facts = await work();
@@ -189,7 +169,7 @@ async function clustering(
     }
     contestants.set('faiss', () => asked(peer, 'k-means', 'faiss', dataFile, startFile, most, 0));
   }
-  const times = await contest(rounds, contestants);
+  const times = await contest(rounds, contestants, 3);
   const inertias = Object.fromEntries([...times].map(([who, list]) => [who, list[0].inertia as number]));
   for (const [who, inertia] of Object.entries(inertias)) {
     // faiss moves empty clusters by a rule of its own.
@@ -225,7 +205,7 @@ async function assignment({ folder, peer, rounds }: Bench): Promise<DiscoveryRow
   await ours();
   const contestants = new Map([['ours', ours]]);
   if (peer) contestants.set('scipy', () => asked(peer, 'assignment', 1000, NAMES, path));
-  const times = await contest(rounds, contestants);
+  const times = await contest(rounds, contestants, 3);
   const totals = Object.fromEntries([...times].map(([who, list]) => [who, list[0].total as number]));
   if (peer && Math.abs(totals.scipy - totals.ours) > 1e-9) {
     throw new S3aError('BENCH', `assignment: a total of ${totals.ours}, but ${totals.scipy} of scipy`);
@@ -281,7 +261,7 @@ async function nearest({ folder, peer, rounds, threads, images }: Bench): Promis
     const { labels } = await asked(peer, 'nearest', rowsFile, namesFile);
     agree = (labels as number[]).filter((label, i) => label === found[i]).length / count;
   }
-  const times = await contest(rounds, contestants);
+  const times = await contest(rounds, contestants, 3);
   await search.dispose();
   const row = rowOf(`nearest of ${NAMES} names, ${count} images`, times, { sameAsNumpy: agree });
   return { ...row, facts: { ...row.facts, gflops: flops / row.ours / 1e9 } };

@@ -2,14 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { S3aError } from '../src/errors.ts';
 import type { View } from '../src/images/augment.ts';
 import { createLoader, type LoaderOptions } from '../src/images/loader.ts';
 import { readNpyFloat32 } from '../src/io/npy.ts';
 import { photographs } from './images-data.ts';
-import { type Summary, summarise } from './report.ts';
+import { contest, type Summary, summarise } from './report.ts';
 import { type Peer, startPeer } from './torch-peer.ts';
 
 /** One comparison, in images a second. */
@@ -88,7 +87,7 @@ export async function benchImages(args: string[]): Promise<void> {
     if (peer) await compareViews(bench, peer);
     const rows: ImagesRow[] = [];
     for (const work of WORKS.filter(({ name }) => name.includes(values.only))) {
-      const row = await contest(bench, work, peer);
+      const row = await compare(bench, work, peer);
       rows.push(row);
       if (!values.json) console.log(describe(row));
     }
@@ -107,32 +106,24 @@ interface Bench {
 }
 
 /** Both sides take turns, pass by pass; the first of each does not count. */
-async function contest(bench: Bench, work: Work, peer: Peer | undefined): Promise<ImagesRow> {
+async function compare(bench: Bench, work: Work, peer: Peer | undefined): Promise<ImagesRow> {
   const { options, batch, rounds } = bench;
   const loader = createLoader({ ...options, cacheBytes: work.kept ? 2 ** 32 : 0 });
-  const ours = async (epoch: number): Promise<Pass> => {
+  let epoch = 0;
+  const ours = async (): Promise<Pass> => {
     const [before, start] = [process.cpuUsage(), performance.now()];
     let count = 0;
-    for await (const { indices } of loader.batches({ batchSize: batch, views: work.views, epoch })) {
+    for await (const { indices } of loader.batches({ batchSize: batch, views: work.views, epoch: epoch++ })) {
       count += indices.length;
     }
     const seconds = (performance.now() - start) / 1000;
     const { user, system } = process.cpuUsage(before);
     return { seconds, cpu: (user + system) / 1e6, images: count };
   };
-  const theirs = peer && (async () => (await peer.ask({ work: work.peer })) as Pass);
-  const [own, others]: [Pass[], Pass[]] = [[], []];
-  try {
-    for (let round = 0; round <= rounds; round++) {
-      own.push(await ours(round));
-      // Threads and processes of the one side must be at rest before the other starts.
-      await sleep(200);
-      if (theirs) others.push(await theirs());
-      await sleep(200);
-    }
-  } finally {
-    await loader.dispose();
-  }
+  const contestants = new Map([['ours', ours]]);
+  if (peer) contestants.set('peer', async () => (await peer.ask({ work: work.peer })) as Pass);
+  const passes = await contest(rounds + 1, contestants).finally(() => loader.dispose());
+  const [own, others] = ['ours', 'peer'].map(name => passes.get(name) ?? []);
   const odd = [...own, ...others].find(pass => pass.images !== options.files.length);
   if (odd) throw new S3aError('BENCH', `a pass gave ${odd.images} of ${options.files.length} images`);
   const { median, range } = rates(own);

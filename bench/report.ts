@@ -1,5 +1,7 @@
 /** Rows of a bench: medians, ranges, and how they are printed. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
+
 /** One measured quantity; larger is better. */
 export interface Row {
   name: string;
@@ -29,6 +31,30 @@ export function summarise(values: readonly number[]): Summary {
   const middle = sorted.length / 2;
   const median = sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
   return { median, range: [sorted[0], sorted[sorted.length - 1]] };
+}
+
+/**
+ * Lets contestants take turns, round by round, so that a machine that slows down slows all; between them the threads and
+ * processes of one come to rest.
+ * @param mostSlower a peer that takes so many times as long as the fastest runs once; ours, named `ours`, always
+ */
+export async function contest<T extends { readonly seconds: number }>(
+  rounds: number,
+  contestants: ReadonlyMap<string, () => Promise<T>>,
+  mostSlower = Infinity,
+): Promise<Map<string, T[]>> {
+  const times = new Map<string, T[]>([...contestants.keys()].map(name => [name, []]));
+  const slow = new Set<string>();
+  for (let round = 0; round < rounds; round++) {
+    for (const [name, run] of contestants) {
+      if (slow.has(name)) continue;
+      times.get(name)!.push(await run());
+      await sleep(200);
+    }
+    const least = Math.min(...[...times.values()].map(list => list[0].seconds));
+    for (const [name, list] of times) if (list[0].seconds > mostSlower * least && name !== 'ours') slow.add(name);
+  }
+  return times;
 }
 
 /** Prints rows as a table, or as one JSON object. */

@@ -2,7 +2,8 @@
 import { assemble, type Memory } from '../../wasm.ts';
 import { colorCodes } from './color-kernel.ts';
 import { transform } from './idct-kernel.ts';
-import { scan, unstuff } from './scan-kernel.ts';
+import { scan } from './scan-kernel.ts';
+import { unstuff } from './unstuff-kernel.ts';
 
 type Row = (
   ...addresses: [
