@@ -122,7 +122,12 @@ async function compare(bench: Bench, work: Work, peer: Peer | undefined): Promis
   };
   const contestants = new Map([['ours', ours]]);
   if (peer) contestants.set('peer', async () => (await peer.ask({ work: work.peer })) as Pass);
-  const passes = await contest(rounds + 1, contestants).finally(() => loader.dispose());
+  let passes: Map<string, Pass[]>;
+  try {
+    passes = await contest(rounds + 1, contestants);
+  } finally {
+    await loader.dispose();
+  }
   const [own, others] = ['ours', 'peer'].map(name => passes.get(name) ?? []);
   const odd = [...own, ...others].find(pass => pass.images !== options.files.length);
   if (odd) throw new S3aError('BENCH', `a pass gave ${odd.images} of ${options.files.length} images`);
