@@ -20,6 +20,7 @@ import {
   type Tensors,
 } from '../src/engine/index.ts';
 import { random } from '../src/random.ts';
+import { type Precision, precisionStart } from '../src/train/precision.ts';
 import { stepProgram } from '../src/train/step.ts';
 import { packageFile } from '../src/vocab/package-root.ts';
 
@@ -70,9 +71,13 @@ export async function modelOf(spec: string, layers: number): Promise<Model> {
   return { name, config, batch, names: NAMES.full };
 }
 
-/** The session of a piece of work with random weights, ready to run. */
-export async function prepare(model: Model, work: WorkName, options: SessionOptions): Promise<Work> {
-  const graph = programOf(model, work);
+/** The session of a piece of work with random weights, ready to run; `precision` is that of a step. */
+export async function prepare(
+  model: Model,
+  work: WorkName,
+  { precision, ...options }: SessionOptions & { precision?: Precision },
+): Promise<Work> {
+  const graph = programOf(model, work, precision);
   // As the encoders of src/clip do it.
   const session = await compile(graph, { ...options, frozen: work === 'embed' });
   const weights = randomWeights(model);
@@ -82,6 +87,7 @@ export async function prepare(model: Model, work: WorkName, options: SessionOpti
   }
   const known = Object.entries(copies).filter(([name]) => graph.inputs.has(name));
   await session.setState(Object.fromEntries(known));
+  await session.setState(precisionStart(work === 'step' ? precision : undefined));
   const feeds = feedsOf(graph);
   return {
     name: `${model.name} ${work}`,
@@ -109,8 +115,8 @@ export async function product([m, k, n]: readonly number[], options: SessionOpti
   };
 }
 
-function programOf({ config, batch, names }: Model, work: WorkName): Program {
-  if (work === 'step') return stepProgram({ config, batch, names, logitScale: 100 });
+function programOf({ config, batch, names }: Model, work: WorkName, precision?: Precision): Program {
+  if (work === 'step') return stepProgram({ config, batch, names, logitScale: 100, precision });
   const size = config.vision_config.image_size;
   const pixels = input('pixels', 'float32', [batch, 3, size, size]);
   const weights: Tensors = Object.fromEntries(

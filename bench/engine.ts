@@ -64,7 +64,7 @@ export async function benchEngine(args: string[]): Promise<void> {
 }
 
 /** Rounds in turn, each of about a second and at least one run, after runs that do not count. One row a peer. */
-async function measure(work: Work, torch: Peer | undefined, others: WorkPeer[], rounds: number): Promise<Row[]> {
+export async function measure(work: Work, torch: Peer | undefined, others: WorkPeer[], rounds: number): Promise<Row[]> {
   const ours: WorkPeer = {
     name: 's3a',
     async run(_, count) {
@@ -109,7 +109,11 @@ async function measure(work: Work, torch: Peer | undefined, others: WorkPeer[], 
 }
 
 /** What the peer builds the same tower of. */
-function torchConfig({ config, batch, names }: Model, threads: number, compiled: boolean): Record<string, unknown> {
+export function torchConfig(
+  { config, batch, names }: Model,
+  threads: number,
+  compiled: boolean,
+): Record<string, unknown> {
   const { vision_config: vision, projection_dim: dimension } = config;
   return { vision, dimension, batch, names, threads, compile: compiled, products: PRODUCTS };
 }

@@ -13,6 +13,11 @@ from torch.nn import functional as F
 
 config = json.loads(sys.stdin.readline())
 torch.set_num_threads(config["threads"])
+# On a GPU for bench/gpu.ts: bf16 autocast, and a run ends when the card is done.
+DEVICE = config.get("device", "cpu")
+DEVICE = ("cuda" if torch.cuda.is_available() else "cpu") if DEVICE == "auto" else DEVICE
+AUTOCAST = config.get("autocast", False)
+torch.set_default_device(DEVICE)
 torch.manual_seed(0)
 VISION, DIMENSION, BATCH, NAMES = config["vision"], config["dimension"], config["batch"], config["names"]
 IMAGE = VISION["image_size"]
@@ -145,9 +150,18 @@ def product(m, k, n):
     return run
 
 
+def copied(mebibytes):
+    source = torch.empty(mebibytes << 18)
+    target = torch.empty_like(source)
+    return lambda: target.copy_(source)
+
+
 work = {"train": train, "embed": embed, "step": step}
 products = {f"product {m}x{k}x{n}": product(m, k, n) for m, k, n in config["products"]}
+products |= {f"copy {n} MiB": copied(n) for n in config.get("copies", [])}
 name = f"PyTorch {torch.__version__}{' compiled' if config['compile'] else ''}"
+name += f" {torch.cuda.get_device_name()}" if DEVICE == "cuda" else ""
+name += " bf16 autocast" if AUTOCAST else ""
 print(json.dumps({"name": name}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
@@ -155,6 +169,9 @@ for line in sys.stdin:
     seconds = []
     for _ in range(request["count"]):
         start = time.perf_counter()
-        run()
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=AUTOCAST):
+            run()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
     print(json.dumps({"seconds": seconds}), flush=True)

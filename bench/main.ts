@@ -3,12 +3,14 @@ import { messageOf } from '../src/errors.ts';
 import { benchDiscovery } from './discovery.ts';
 import { benchMethods } from './discovery-methods.ts';
 import { benchEngine } from './engine.ts';
+import { benchGpu } from './gpu.ts';
 import { benchImages } from './images.ts';
 import { benchScale } from './scale.ts';
 import { benchTraining } from './training.ts';
 
 const benches: Record<string, (args: string[]) => Promise<void>> = {
   engine: benchEngine,
+  gpu: benchGpu,
   discovery: benchDiscovery,
   images: benchImages,
   scale: benchScale,
