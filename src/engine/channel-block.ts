@@ -1,6 +1,6 @@
 /** How many channels ONNX Runtime's direct convolutions take at once on this machine: 16 with AVX-512, 8 with AVX. */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { BLOCKS_DOMAIN } from './conv-blocks.ts';
+import { BLOCKS_DOMAIN } from './conv-block-steps.ts';
 import { modelProto, nodeProto, valueInfoProto } from './proto.ts';
 
 let known: Promise<number | undefined> | undefined;

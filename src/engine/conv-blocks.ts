@@ -3,14 +3,12 @@
  * only for constant weights. Values stay in blocks from one convolution to the next, through all element-wise work.
  */
 
-import { type BlockSteps, weightInBlocks } from './conv-weight-blocks.ts';
-import type { Node, OperatorName, Program, Tensor } from './graph.ts';
+import { BLOCKS_DOMAIN, type BlockSteps, fitsBlocks, flippedKernel, kernelInBlocks } from './conv-block-steps.ts';
+import { weightInBlocks } from './conv-weight-blocks.ts';
+import type { Node, OperatorName, Tensor } from './graph.ts';
 import type { NodeWriter } from './node-writer.ts';
 import type { AttributeValue } from './proto.ts';
 import { sizeOf } from './shape.ts';
-
-/** ONNX Runtime's operators of this layout; `Conv` takes weights and `Reorder…` give values in blocks. */
-export const BLOCKS_DOMAIN = 'com.microsoft.nchwc';
 
 /** Operators that take each element by itself, so that the order of elements is all the same to them. */
 const ELEMENTWISE: ReadonlySet<OperatorName> = new Set<OperatorName>([
@@ -31,25 +29,6 @@ const ELEMENTWISE: ReadonlySet<OperatorName> = new Set<OperatorName>([
   ] as const),
   ...(['Equal', 'Greater', 'GreaterOrEqual', 'And', 'Where', 'Cast'] as const),
 ]);
-
-/** Whether a convolution, or a gradient of one, can be computed in blocks of so many channels. */
-export function fitsBlocks(node: Node, block: number): boolean {
-  const [a, b] = node.inputs;
-  if (a.dtype !== 'float32') return false;
-  if (node.operator === 'ConvWeight') return a.shape[0] % block === 0 && b.shape[1] % block === 0;
-  if (node.operator !== 'Conv' && node.operator !== 'ConvTranspose') return false;
-  const { group, strides, pads } = (node as Node<'Conv' | 'ConvTranspose'>).attributes;
-  const [from, to] = [a.shape[1], node.outputs[0].shape[1]];
-  if (group !== 1 || to % block !== 0) return false;
-  if (node.operator === 'Conv') return from % block === 0 || from < block;
-  const [, , kh, kw] = b.shape;
-  return from % block === 0 && strides[0] === 1 && kh === kw && pads[0] < kh;
-}
-
-/** Whether there is anything in a program that blocks are for. */
-export function hasConvolutions({ nodes }: Program): boolean {
-  return nodes.some(({ operator }) => operator === 'Conv' || operator === 'ConvTranspose' || operator === 'ConvWeight');
-}
 
 /** A convolution that is not written yet: its input, kernel, bias and what is added. */
 interface Waiting {
@@ -197,37 +176,10 @@ export class ChannelBlocks {
     const [, , kh, kw] = weight.shape;
     const transposed = node.operator === 'ConvTranspose';
     const from = x.shape[1] < this.#size ? this.#writer.name(x) : this.#inBlocks(x);
-    const inputs = [from, transposed ? this.#flippedKernel(weight) : this.#kernel(weight)];
+    const inputs = [from, transposed ? flippedKernel(this.#steps, weight) : kernelInBlocks(this.#steps, weight)];
     if (bias) inputs.push(this.#writer.name(bias));
     const reach = transposed ? pads.map((before, i) => (i % 2 === 0 ? kh : kw) - 1 - before) : pads;
     return { inputs, attributes: { kernel_shape: [kh, kw], strides, pads: reach, group: 1 } };
-  }
-
-  /** [O, C, kh, kw] as [O/B, C/B, kh, kw, B of C, B of O]; fewer channels than a block stay as they are. */
-  #kernel(weight: Tensor): string {
-    const [o, c, kh, kw] = weight.shape;
-    const [b, area] = [this.#size, kh * kw];
-    const flat = this.#reshape(this.#writer.name(weight), [1, o, 1, c * area]);
-    const blocks = this.#emit('ReorderInput', [flat], { channels_last: 0 }); // [O/B, C·kh·kw, B]
-    if (c < b) return this.#reshape(blocks, weight.shape);
-    const split = this.#reshape(blocks, [o / b, c / b, b, area, b]);
-    return this.#reshape(this.#step('Transpose', [split], { perm: [0, 1, 3, 2, 4] }), weight.shape);
-  }
-
-  /** The kernel of the adjoint, [C, O, kh, kw], turned by half a circle, in blocks. */
-  #flippedKernel(weight: Tensor): string {
-    const [o, c, kh, kw] = weight.shape;
-    const [b, area] = [this.#size, kh * kw];
-    const flat = this.#reshape(this.#writer.name(weight), [o, c, 1, area]);
-    const blocks = this.#emit('ReorderInput', [flat], { channels_last: 0 }); // [O, C/B, kh·kw, B]
-    const split = this.#reshape(blocks, [o / b, b, c / b, area, b]);
-    const turned = this.#step('Transpose', [split], { perm: [2, 0, 3, 1, 4] });
-    const backwards = this.#writer.constant(
-      'int32',
-      [area],
-      Int32Array.from({ length: area }, (_, i) => area - 1 - i),
-    );
-    return this.#reshape(this.#step('Gather', [turned, backwards], { axis: 2 }), [c, o, kh, kw]);
   }
 
   #averagePool({ inputs: [x], attributes: { kernel, strides, pads } }: Node<'AveragePool'>): string {

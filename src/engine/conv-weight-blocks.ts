@@ -1,21 +1,6 @@
 /** The gradient of a convolution's weight on the CPU, as one of ONNX Runtime's direct convolutions. */
+import type { BlockSteps } from './conv-block-steps.ts';
 import type { Node, Tensor } from './graph.ts';
-import type { NodeWriter } from './node-writer.ts';
-import type { AttributeValue } from './proto.ts';
-
-/** How conv-blocks.ts writes values in blocks of channels. */
-export interface BlockSteps {
-  readonly writer: NodeWriter;
-  /** Channels in a block. */
-  readonly size: number;
-  has(tensor: Tensor): boolean;
-  /** The name of a value in blocks. */
-  inBlocks(tensor: Tensor): string;
-  /** Writes an operator of blocks, or one of ONNX, and returns the name of its output. */
-  blocks(type: string, inputs: readonly string[], attributes: Record<string, AttributeValue>): string;
-  step(type: string, inputs: readonly string[], attributes?: Record<string, AttributeValue>): string;
-  reshape(from: string, shape: readonly number[]): string;
-}
 
 /**
  * The gradient of a weight is a convolution itself: its channels are the images, its kernel is y, and its positions are those of

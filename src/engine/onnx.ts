@@ -1,7 +1,8 @@
 /** Turns a program into the bytes of an ONNX model: each operator's spelling stands here once. */
 import { S3aError } from '../errors.ts';
 import { convWeight, lowerAdjoints } from './conv-adjoints.ts';
-import { BLOCKS_DOMAIN, ChannelBlocks, fitsBlocks } from './conv-blocks.ts';
+import { BLOCKS_DOMAIN, fitsBlocks } from './conv-block-steps.ts';
+import { ChannelBlocks } from './conv-blocks.ts';
 import { convAsGemm, prefersGemm } from './conv-gemm.ts';
 import type { Node, OperatorName, Operators, Program, Tensor, TensorData } from './graph.ts';
 import type { NodeWriter } from './node-writer.ts';

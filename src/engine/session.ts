@@ -4,7 +4,7 @@ import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
 import { channelBlock } from './channel-block.ts';
 import { chooseDevice } from './choose-device.ts';
-import { hasConvolutions } from './conv-blocks.ts';
+import { hasConvolutions } from './conv-block-steps.ts';
 import { cpuProgram } from './cpu-program.ts';
 import { DEVICES, type Device, deviceError, missing, type Provider } from './device.ts';
 import type { UpdatePlan } from './fused-states.ts';
