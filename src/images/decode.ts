@@ -33,7 +33,8 @@ const MAX_BYTES = 2 ** 30;
  *
  * Pixels equal Pillow's but for lossy AVIF, whose half-resolution colour libheif enlarges in another way.
  *
- * Memory: the file's bytes, plus 3 bytes a pixel (4 for CMYK): 300 MB for 100 megapixels, 537 MB at the default limit.
+ * Memory: the file's bytes, plus 3 bytes a pixel (4 for CMYK): 300 MB for 100 megapixels, 537 MB at the default limit. A plain
+ * JPEG file takes twice as much, once in the kernels' memory; the loader does without the copy.
  *
  * @throws S3aError `BAD_IMAGE`, one line with the reason, for everything that is not a whole, readable image: an empty
  * file, text, SVG, a truncated file, a folder or pipe, a file that may not be read, or more than `maxPixels` pixels.

@@ -11,8 +11,8 @@ export interface LoaderOptions extends BatchSettings {
   root: string;
   files: readonly string[];
   /**
-   * Threads that decode and resize; 0 (the default) does it in the caller's thread. Decoding proper runs on libuv's
-   * threads, of which a process has 4 unless UV_THREADPOOL_SIZE says otherwise.
+   * Threads that decode and resize; 0 (the default) does it in the caller's thread. Only what is no plain JPEG file is decoded
+   * on libuv's threads, of which a process has 4 unless UV_THREADPOOL_SIZE says otherwise.
    */
   workers?: number;
   /** Bytes of decoded images to keep in memory, so that small data sets are decoded once; default 0. */
