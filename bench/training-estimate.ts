@@ -45,8 +45,8 @@ const FITS: Record<string, Fit> = {
   'vit-b-32 8 last-blocks': { model: 'vit-b-32', images: 48, flags: `${CPU} --batch-size 8 --tune last-blocks` },
   'vit-b-32 8 lora': { model: 'vit-b-32', images: 48, flags: `${CPU} --batch-size 8 --tune lora` },
   'vit-l-14 16 checkpointing': {
-    ...{ model: 'vit-l-14', images: 32 },
-    flags: `${CPU} --batch-size 16 --tune full --grad-checkpointing`,
+    ...{ model: 'vit-l-14', images: 16 },
+    flags: '--preset cpu --k 5 --epochs 2 --batch-size 16 --tune full --grad-checkpointing',
   },
 };
 

@@ -115,7 +115,7 @@ function trainingPeaks(
   const whole = sizesOf(imageProgram(config, 1)) + sizesOf(textProgram(config, 1, textLengths(config)[0]));
   const saved = { weights: whole, values: embedding.values + tables, images: 0 };
   if (!kept) return [steps, saved];
-  const activations = memoryOf(frozenPart(config, plan, RENEWED), true);
+  const activations = memoryOf(frozenPart(config, plan, RENEWED), config.vision_config.model_type === 's3a_resnet');
   return [{ ...activations, images: waiting(RENEWED, 1) + decoded }, steps, saved];
 }
 

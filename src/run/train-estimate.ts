@@ -38,6 +38,8 @@ export interface TrainEstimate {
 const HEADERS = 64;
 /** Bytes a second of files that are written until they are on the disk: checkpoints with their hashes, models. */
 const SAVED = 300e6;
+/** Products a second where factors are merged into weights. */
+const MERGED = 3e8;
 /** Bytes a second of weights that are read and hashed before a training. */
 const READ = 500e6;
 
@@ -85,8 +87,11 @@ export async function estimateTraining(images: readonly string[], options: Confi
     const tower = bytesOf(visionParameters(model).map(({ shape }) => shape));
     const whole = bytesOf(clipParameters(model).map(({ shape }) => shape));
     const checkpoints = bytesOf(Object.values(trainedShapes(model, plan, config.precision)));
+    const factors = plan.targets.reduce((sum, { shape }) => sum + plan.rank * sizeOf(shape), 0);
     const seconds =
       pace.begin +
+      // Both networks at the end, the one that is saved, and the teacher of each renewal.
+      ((3 + renewals) * factors) / MERGED +
       runs * (steps.stepsPerEpoch * pace.first + (steps.totalSteps - steps.stepsPerEpoch) * pace.later) +
       passes * files.length * pace.embed +
       pace.compileStep +

@@ -159,7 +159,9 @@ async function compute(options: ActivationOptions, row: number, path: string): P
   const batch = Math.min(BATCH, files.length);
   const graph = frozenPart(config, plan, batch);
   const size = sizeOf(graph.inputs.get('pixels')!.shape);
-  const session = await compile(graph, { device, threads, frozen: true });
+  // Laid out for products, weights would be there three times over, and of a transformer little faster (clip/encoders.ts).
+  const convolves = config.vision_config.model_type === 's3a_resnet';
+  const session = await compile(graph, { device, threads, frozen: convolves });
   const loader = createLoader({ root, files, workers, cacheBytes, ...preprocess });
   const failed = new Map<number, Failure>();
   const one = new Float32Array(row);
