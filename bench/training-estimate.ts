@@ -130,6 +130,8 @@ async function modelArgs(work: string, model: string): Promise<string[]> {
       tokenizerFiles: { tokenizer: undefined, tokenizerConfig: undefined },
       weights,
     });
+    // Where there is none, the program takes OpenAI's.
+    for (const name of ['tokenizer.json', 'tokenizer_config.json']) await rm(join(folder, name));
   }
   await writeFile(names, `${NAMES.join('\n')}\n`);
   return ['--model', folder, '--vocab', names];
