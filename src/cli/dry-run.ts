@@ -10,7 +10,10 @@ export interface DryRunOption {
 
 /** Adds --dry-run. */
 export function addDryRun(command: Command): Command {
-  return command.option('--dry-run', 'Only estimate requests to the language model, and for fit memory and time; send and write nothing');
+  return command.option(
+    '--dry-run',
+    'Only estimate requests to the language model, and for fit memory and time; send and write nothing',
+  );
 }
 
 /**
