@@ -328,7 +328,10 @@ describe('together', () => {
   function downloader(watch?: (child: ChildProcess, done: number) => void): Promise<number | null> {
     const { PATH } = process.env;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], { env: { PATH, ...at.env } });
-    child.stdout.on('data', (text: Buffer) => watch?.(child, Number(text.toString().split('\n')[0])));
+    // Several lines may come as one.
+    child.stdout.on('data', (text: Buffer) =>
+      watch?.(child, Math.max(...text.toString().trim().split('\n').map(Number))),
+    );
     return new Promise(resolve => child.on('close', code => resolve(code)));
   }
 
