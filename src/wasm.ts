@@ -61,6 +61,29 @@ export function assemble<Exports>(codes: readonly Code[]): () => Exports & { rea
   return () => new Instance(module).exports as Exports & { readonly memory: Memory };
 }
 
+/** Memory that an instance keeps from one use to the next, in bytes. */
+const MOST_KEPT = 2 ** 26;
+
+/**
+ * A function that gives the thread's instance of a module, with at least so many bytes of memory, which hold anything; the next call
+ * may give the same one. It throws RangeError when there are not so many.
+ * @param codes made at the first use
+ */
+export function keptInstance<Exports>(
+  codes: () => readonly Code[],
+): (bytes: number) => Exports & { readonly memory: Memory } {
+  let instantiate: (() => Exports & { readonly memory: Memory }) | undefined;
+  let kept: (Exports & { readonly memory: Memory }) | undefined;
+  return bytes => {
+    instantiate ??= assemble<Exports>(codes());
+    const instance = kept ?? instantiate();
+    const missing = bytes - instance.memory.buffer.byteLength;
+    if (missing > 0) instance.memory.grow(Math.ceil(missing / 2 ** 16));
+    kept = instance.memory.buffer.byteLength > MOST_KEPT ? undefined : instance;
+    return instance;
+  };
+}
+
 const binary =
   (...opcode: number[]) =>
   (a: Instructions, b: Instructions): number[] => [...a, ...b, ...opcode];

@@ -1,6 +1,5 @@
 /** The inner loop of an affine transform in vectors of float64, with the operations of Pillow's in its order. */
 import {
-  assemble,
   type Code,
   choose,
   double,
@@ -15,6 +14,7 @@ import {
   i32,
   i32x4,
   int,
+  keptInstance,
   loop,
   type Memory,
   move,
@@ -129,18 +129,5 @@ function row(): Code {
   };
 }
 
-/** Memory that is kept from one transform to the next, in bytes. */
-const MOST_KEPT = 2 ** 26;
-
-let instantiate: (() => AffineKernel) | undefined;
-let kept: AffineKernel | undefined;
-
 /** The thread's kernel, with at least `bytes` of memory that hold anything; the next call may give the same one. */
-export function affineKernel(bytes: number): AffineKernel {
-  instantiate ??= assemble<AffineKernel>([row()]);
-  const kernel = kept ?? instantiate();
-  const missing = bytes - kernel.memory.buffer.byteLength;
-  if (missing > 0) kernel.memory.grow(Math.ceil(missing / 2 ** 16));
-  kept = kernel.memory.buffer.byteLength > MOST_KEPT ? undefined : kernel;
-  return kernel;
-}
+export const affineKernel: (bytes: number) => AffineKernel = keptInstance<AffineKernel>(() => [row()]);

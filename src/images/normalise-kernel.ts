@@ -1,6 +1,5 @@
 /** Pixels to normalised planes in vectors of float32, with every rounding of (pixel / 255 − mean) / std. */
 import {
-  assemble,
   type Code,
   F32,
   f32x4,
@@ -8,6 +7,7 @@ import {
   I32,
   i8x16,
   int,
+  keptInstance,
   loop,
   type Memory,
   move,
@@ -77,18 +77,5 @@ function planes(): Code {
   };
 }
 
-/** Memory that is kept from one view to the next, in bytes. */
-const MOST_KEPT = 2 ** 26;
-
-let instantiate: (() => NormaliseKernel) | undefined;
-let kept: NormaliseKernel | undefined;
-
 /** The thread's kernel, with at least `bytes` of memory that hold anything; the next call may give the same one. */
-export function normaliseKernel(bytes: number): NormaliseKernel {
-  instantiate ??= assemble<NormaliseKernel>([planes()]);
-  const kernel = kept ?? instantiate();
-  const missing = bytes - kernel.memory.buffer.byteLength;
-  if (missing > 0) kernel.memory.grow(Math.ceil(missing / 2 ** 16));
-  kept = kernel.memory.buffer.byteLength > MOST_KEPT ? undefined : kernel;
-  return kernel;
-}
+export const normaliseKernel: (bytes: number) => NormaliseKernel = keptInstance<NormaliseKernel>(() => [planes()]);

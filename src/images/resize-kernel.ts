@@ -1,6 +1,5 @@
 /** The two passes of a resize in vectors, with the same sums modulo 2³² as one 22-bit weight after the other. */
 import {
-  assemble,
   type Code,
   get,
   I32,
@@ -10,6 +9,7 @@ import {
   i32,
   i32x4,
   int,
+  keptInstance,
   loop,
   type Memory,
   move,
@@ -26,9 +26,6 @@ export const SPLIT = 12;
 
 /** Source pixels taken at once: along a row what a vector holds of whole pixels, in pairs; down a column a pair. */
 export const [ROW_TAPS, COLUMN_TAPS] = [4, 2];
-
-/** Memory that is kept from one resize to the next, in bytes. */
-const MOST_KEPT = 2 ** 26;
 
 const ROUND = i32x4.splat(int(1 << (PRECISION - 1)));
 const ZERO = i32x4.splat(int(0));
@@ -169,15 +166,8 @@ export interface ResizeKernel {
   ): void;
 }
 
-let instantiate: (() => ResizeKernel) | undefined;
-let kept: ResizeKernel | undefined;
-
 /** The thread's kernel, with at least `bytes` of memory that hold anything; the next call may give the same one. */
-export function resizeKernel(bytes: number): ResizeKernel {
-  instantiate ??= assemble<ResizeKernel>([alongRows(), downColumns()]);
-  const kernel = kept ?? instantiate();
-  const missing = bytes - kernel.memory.buffer.byteLength;
-  if (missing > 0) kernel.memory.grow(Math.ceil(missing / 2 ** 16));
-  kept = kernel.memory.buffer.byteLength > MOST_KEPT ? undefined : kernel;
-  return kernel;
-}
+export const resizeKernel: (bytes: number) => ResizeKernel = keptInstance<ResizeKernel>(() => [
+  alongRows(),
+  downColumns(),
+]);

@@ -1,5 +1,5 @@
 /** The JPEG kernels of a thread, in one memory. */
-import { assemble, type Memory } from '../../wasm.ts';
+import { keptInstance, type Memory } from '../../wasm.ts';
 import { colorCodes } from './color-kernel.ts';
 import { transform } from './idct-kernel.ts';
 import { scan } from './scan-kernel.ts';
@@ -33,22 +33,13 @@ export interface JpegKernel {
   grey: Row;
 }
 
-/** Memory that is kept from one image to the next, in bytes. */
-const MOST_KEPT = 2 ** 26;
-
-let instantiate: (() => JpegKernel) | undefined;
-let kept: JpegKernel | undefined;
+const kept = keptInstance<JpegKernel>(() => [unstuff(), scan(), transform(), ...colorCodes()]);
 
 /** The thread's kernel, with at least `bytes` of memory that hold anything, if there are; the next call may give the same one. */
 export function jpegKernel(bytes: number): JpegKernel | undefined {
-  instantiate ??= assemble<JpegKernel>([unstuff(), scan(), transform(), ...colorCodes()]);
-  const kernel = kept ?? instantiate();
-  const missing = bytes - kernel.memory.buffer.byteLength;
   try {
-    if (missing > 0) kernel.memory.grow(Math.ceil(missing / 2 ** 16));
+    return kept(bytes);
   } catch {
     return undefined;
   }
-  kept = kernel.memory.buffer.byteLength > MOST_KEPT ? undefined : kernel;
-  return kernel;
 }
