@@ -2,30 +2,17 @@
  * A session whose states stay in the memory of the GPU: outputs are left there and fed back, so that only feeds and results
  * move between host and device.
  */
-import { InferenceSession, type Tensor } from 'onnxruntime-node';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { messageOf } from '../errors.ts';
 import type { TensorData } from './graph.ts';
 import { Message, modelProto, nodeProto } from './proto.ts';
-import type { SessionPlan } from './session.ts';
+import type { OpenSession, SessionPlan } from './session-plan.ts';
+import { sizeOf } from './shape.ts';
+import { ARRAYS } from './tensor-data.ts';
 
-/** What session-worker.ts answers its requests with. */
-export interface GpuSession {
-  run(data: Record<string, TensorData>): Promise<Record<string, TensorData>>;
-  set(data: Record<string, TensorData>): Promise<void>;
-  get(names: readonly string[]): Promise<Record<string, TensorData>>;
-  release(): Promise<void>;
-}
-
-/**
- * Opens the session of a plan.
- * @param tensorOf makes a tensor on the host
- * @param zeros gives the values of a state that was never set
- */
-export async function openOnGpu(
-  { model, inputs, outputs, options }: SessionPlan,
-  tensorOf: (name: string, data: TensorData) => Tensor,
-  zeros: (name: string) => TensorData,
-): Promise<GpuSession> {
+/** Opens a plan. */
+export async function openOnGpu({ model, inputs, outputs, options }: SessionPlan): Promise<OpenSession> {
+  const known = new Map(inputs.map(input => [input.name, input]));
   const kept = new Map(inputs.filter(({ state }) => state).map(input => [input.name, input.dtype === 'float32']));
   const places = outputs.map(({ name, feeds }) => [name, feeds && kept.get(feeds) ? 'gpu-buffer' : 'cpu'] as const);
   const session = await InferenceSession.create(model, {
@@ -36,6 +23,14 @@ export async function openOnGpu(
   const upload = await InferenceSession.create(copyModel(), { ...options, preferredOutputLocation: 'gpu-buffer' });
   const download = await InferenceSession.create(copyModel(), options);
   const states = new Map<string, Tensor>();
+  const tensorOf = (name: string, data: TensorData): Tensor => {
+    const { dtype, shape } = known.get(name)!;
+    return new Tensor(dtype, data as Float32Array, shape);
+  };
+  const zeros = (name: string): TensorData => {
+    const { dtype, shape } = known.get(name)!;
+    return new ARRAYS[dtype](sizeOf(shape));
+  };
   const put = (name: string, tensor: Tensor): void => {
     release(states.get(name));
     states.set(name, tensor);
@@ -49,6 +44,7 @@ export async function openOnGpu(
     return states.get(name)!;
   };
   return {
+    getsCopies: false,
     async run(data) {
       const feeds: Record<string, Tensor> = {};
       for (const { name, state } of inputs) feeds[name] = state ? await current(name) : tensorOf(name, data[name]);

@@ -1,0 +1,103 @@
+/**
+ * A session whose states are on the host (host-states.ts).
+ *
+ * A state that is written in place (in-place.ts) has one buffer; others have two that swap after each run. What a kernel updates
+ * (fused-states.ts) lies in its memory, the gradients too.
+ *
+ * ONNX Runtime fills these buffers and then its Node binding, as of 1.30, copies every output once more into a new array,
+ * which takes longer than the update of the weights. Nobody needs these arrays, so the first output of the graph is one that the
+ * binding has no array for: it gives up there, with everything computed and nothing copied. A binding that knew such outputs
+ * would copy as before, and the results would be the same.
+ */
+import { InferenceSession, type Tensor } from 'onnxruntime-node';
+import { messageOf } from '../errors.ts';
+import { fusedStates } from './fused-states.ts';
+import type { TensorData } from './graph.ts';
+import { type HostStates, hostStates, type Slot, slotOf } from './host-states.ts';
+import type { OpenSession, SessionPlan } from './session-plan.ts';
+import { bytesOf } from './tensor-data.ts';
+
+/** Opens a plan; one with constants is opened at the first run, when they have their values. */
+export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
+  const { model, inputs, outputs, unread, options } = plan;
+  const fused = fusedStates(plan.updates);
+  const states = hostStates(inputs, fused);
+  const frozen = inputs.filter(input => input.frozen).map(({ name }) => name);
+  let session = frozen.length === 0 ? await InferenceSession.create(model, options) : undefined;
+  const next = new Map<string, Slot>();
+  const results = new Map<string, Slot>();
+  for (const { dtype, shape, feeds, name, inPlace } of outputs) {
+    if (!feeds) results.set(name, states.blank(name, dtype, shape));
+    else if (!inPlace) next.set(feeds, states.blank(name, dtype, shape));
+  }
+  // The others are read by updates.
+  const returned = [...results.keys()].filter(name => !name.startsWith(':'));
+
+  const refuseConstants = (names: readonly string[]): void => {
+    const late = session && names.find(name => frozen.includes(name));
+    if (late !== undefined) throw new Error(`the state '${late}' is a constant since the first run`);
+  };
+  const tensorsFor = (data: Record<string, TensorData>): Record<string, Tensor> => {
+    const feeds: Record<string, Tensor> = {};
+    for (const { name, dtype, shape, state, frozen: constant, read } of inputs) {
+      if (constant || !read) continue;
+      feeds[name] = (state ? states.slot(name) : slotOf(dtype, data[name], shape)).tensor;
+    }
+    return feeds;
+  };
+  const targets = (): Record<string, Tensor | null> => {
+    const fetches: Record<string, Tensor | null> = { [unread]: null };
+    for (const { name, feeds, inPlace } of outputs) {
+      const slot = feeds ? (inPlace ? states.slot(feeds) : next.get(feeds)!) : results.get(name)!;
+      fetches[name] = slot.tensor;
+    }
+    return fetches;
+  };
+  return {
+    getsCopies: true,
+    async run(data) {
+      session ??= await withConstants(plan, states, frozen);
+      await runUncopied(session, tensorsFor(data), targets());
+      for (const [name, slot] of next) next.set(name, states.exchange(name, slot));
+      fused.update(name => results.get(name)!.data);
+      return Object.fromEntries(returned.map(name => [name, results.get(name)!.data]));
+    },
+    async set(values) {
+      refuseConstants(Object.keys(values));
+      states.set(values);
+    },
+    async get(names) {
+      refuseConstants(names);
+      return Object.fromEntries(names.map(name => [name, states.valuesOf(name)]));
+    },
+    async release() {
+      if (options.enableProfiling) session?.endProfiling();
+      await session?.release();
+    },
+  };
+}
+
+/** The session of a model with constants, of which ONNX Runtime keeps its own copy. */
+async function withConstants(
+  { model, options }: SessionPlan,
+  states: HostStates,
+  names: readonly string[],
+): Promise<InferenceSession> {
+  const externalData = names.map(name => ({ path: name, data: bytesOf(states.slot(name).data) }));
+  const made = await InferenceSession.create(model, { ...options, externalData });
+  states.forget(names);
+  return made;
+}
+
+/** Runs into the tensors of `fetches`, of which the first is the one that the binding gives up at. */
+async function runUncopied(
+  session: InferenceSession,
+  feeds: Record<string, Tensor>,
+  fetches: Record<string, Tensor | null>,
+): Promise<void> {
+  try {
+    await session.run(feeds, fetches);
+  } catch (error) {
+    if (!messageOf(error).startsWith('Non tensor type is temporarily not supported')) throw error;
+  }
+}

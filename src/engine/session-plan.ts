@@ -1,0 +1,143 @@
+/** What a session is started with: the model of a program, and what becomes of each of its inputs and outputs. */
+import { channelBlock } from './channel-block.ts';
+import { hasConvolutions } from './conv-block-steps.ts';
+import { type CpuProgram, cpuProgram } from './cpu-program.ts';
+import type { Provider } from './device.ts';
+import type { UpdatePlan } from './fused-states.ts';
+import type { DType, Program, TensorData } from './graph.ts';
+import { stackedProgram, toLoopOnnx } from './loop-model.ts';
+import { outputName, toOnnx } from './onnx.ts';
+import type { Shape } from './shape.ts';
+
+/** The options of `compile` (session.ts) that shape the model. */
+export interface PlanOptions {
+  readonly threads?: number;
+  readonly frozen?: boolean;
+  readonly lean?: boolean;
+  readonly steps?: number;
+  readonly profile?: string;
+}
+
+export interface PlannedInput {
+  readonly name: string;
+  readonly dtype: DType;
+  /** As ONNX Runtime has it; a state may be wider than the caller knows it. */
+  readonly shape: Shape;
+  readonly given: Shape;
+  readonly state: boolean;
+  /** A constant of the model. */
+  readonly frozen: boolean;
+  /** False for a state that only updates know. */
+  readonly read: boolean;
+}
+
+export interface PlannedOutput {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: Shape;
+  /** The state that it replaces. */
+  readonly feeds: string | undefined;
+  /** Whether it is written over that state. */
+  readonly inPlace: boolean;
+}
+
+/** What the session's thread is started with. */
+export interface SessionPlan {
+  readonly model: Uint8Array;
+  readonly inputs: readonly PlannedInput[];
+  readonly outputs: readonly PlannedOutput[];
+  /** What is updated after the run; outputs whose names begin with a colon are for them alone. */
+  readonly updates: readonly UpdatePlan[];
+  readonly device: Provider;
+  /** With states on the host the output before all others, which stands for nothing (session-host.ts). */
+  readonly unread: string;
+  /** ONNX Runtime's options. */
+  readonly options: Record<string, unknown>;
+}
+
+/** A plan that was opened, with its states on the host or on a GPU. */
+export interface OpenSession {
+  /** Runs the program once; feeds and results by name. */
+  run(feeds: Record<string, TensorData>): Promise<Record<string, TensorData>>;
+  /** Sets states; the arrays are the session's from then on. */
+  set(values: Record<string, TensorData>): Promise<void>;
+  get(names: readonly string[]): Promise<Record<string, TensorData>>;
+  /** Whether what `get` returns is nobody else's. */
+  readonly getsCopies: boolean;
+  release(): Promise<void>;
+}
+
+/**
+ * Plans a program for a device.
+ *
+ * Under WebGPU states stay in buffers of the GPU. CUDA's cannot be kept by the binding: there too states are on the host, and
+ * what moves is least when weights go to the GPU and gradients come back.
+ * @throws S3aError STEPS when `steps` is no count or the program cannot be run so
+ */
+export async function planOf(traced: Program, device: Provider, options: PlanOptions): Promise<SessionPlan> {
+  const { frozen = false, steps, profile } = options;
+  const onHost = device !== 'webgpu';
+  const { program, updates, inPlace, shapes } = prepared(traced, device, options);
+  const constants = new Set(frozen && onHost ? statesOf(program).filter(name => !traced.outputs.has(name)) : []);
+  const unread = ':unread';
+  const onCpu = device === 'cpu' && steps === undefined;
+  const spelling = {
+    cpu: onCpu ? { block: hasConvolutions(program) ? await channelBlock() : undefined } : undefined,
+    sequence: onHost ? unread : undefined,
+    webgpu: device === 'webgpu',
+    named: profile !== undefined,
+    frozen: constants,
+  };
+  // A loop takes feeds of all its steps.
+  const known = steps === undefined ? traced : program;
+  return {
+    model: steps === undefined ? toOnnx(program, spelling) : toLoopOnnx(traced, steps, spelling),
+    device,
+    unread,
+    updates,
+    inputs: [...known.inputs].map(([name, { dtype, shape, source }]) => ({
+      name,
+      dtype,
+      shape: shapes.get(name) ?? shape,
+      given: shape,
+      state: source.kind === 'input' && source.state,
+      frozen: constants.has(name),
+      read: program.inputs.has(name),
+    })),
+    outputs: [...program.outputs].map(([name, { dtype, shape }]) => ({
+      name: outputName(program, name),
+      dtype,
+      shape,
+      feeds: program.inputs.has(name) ? name : undefined,
+      inPlace: inPlace.has(name),
+    })),
+    options: runtimeOptions(device, options),
+  };
+}
+
+function prepared(traced: Program, device: Provider, { lean, steps }: PlanOptions): CpuProgram {
+  const asTraced = { updates: [], inPlace: new Set<string>(), shapes: new Map<string, Shape>() };
+  if (steps !== undefined) return { ...asTraced, program: stackedProgram(traced, steps) };
+  return device === 'webgpu' ? { ...asTraced, program: traced } : cpuProgram(traced, lean);
+}
+
+function statesOf({ inputs }: Program): string[] {
+  return [...inputs].filter(([, { source }]) => source.kind === 'input' && source.state).map(([name]) => name);
+}
+
+function runtimeOptions(device: Provider, { threads, profile }: PlanOptions): Record<string, unknown> {
+  return {
+    executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
+    graphOptimizationLevel: 'all',
+    // A planned block for all values would lie beside what the first run has taken, which is never given back; a plan is no
+    // faster (ViT-B/32, 32 images: 1.2 GiB less).
+    enableMemPattern: false,
+    // What this fusion makes of the slices of small weights runs before all else, with everything that it needs, and so brings
+    // the whole backward pass before the first update: every gradient would live at once.
+    extra: { optimization: { disable_specified_optimizers: 'GatherSliceToSplitFusion' } },
+    // Errors come as exceptions; ONNX Runtime's own log would only repeat them.
+    logSeverityLevel: 4,
+    ...(threads ? { intraOpNumThreads: threads } : {}),
+    ...(profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: profile }),
+  };
+}

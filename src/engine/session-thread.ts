@@ -1,0 +1,99 @@
+/** The thread of a session (session-worker.ts) as its caller has it: questions, and the answers that are awaited. */
+import { Worker } from 'node:worker_threads';
+import { messageOf, S3aError } from '../errors.ts';
+import { workerUrl } from '../worker-url.ts';
+import type { TensorData } from './graph.ts';
+import type { SessionPlan } from './session-plan.ts';
+
+type Question =
+  | { kind: 'run' | 'set'; data: Record<string, TensorData> }
+  | { kind: 'get'; names: string[] }
+  | { kind: 'dispose' };
+
+export type WorkerRequest = Question & { id: number };
+
+/** An answer; number 0 comes once the session is open. */
+export interface WorkerReply {
+  id: number;
+  value?: Record<string, TensorData>;
+  error?: string;
+}
+
+const disposed = (): S3aError => new S3aError('RUN', 'the session has been disposed');
+
+/** The worker and the questions it has not answered yet. */
+export class SessionThread {
+  /** Settles when the session is open, or cannot be. */
+  readonly ready: Promise<unknown>;
+  readonly #worker: Worker;
+  readonly #pending = new Map<number, { resolve: (value: WorkerReply['value']) => void; reject: (e: Error) => void }>();
+  #ended: Error | undefined;
+  #disposal: Promise<void> | undefined;
+  #id = 0;
+
+  constructor(plan: SessionPlan) {
+    this.#worker = new Worker(workerUrl('./session-worker.js', import.meta.url), {
+      workerData: plan,
+      // Flags of the caller's process such as --input-type do not suit a worker.
+      execArgv: [],
+    });
+    this.ready = new Promise((resolve, reject) => this.#pending.set(0, { resolve, reject }));
+    this.#worker.on('message', (reply: WorkerReply) => {
+      const waiting = this.#pending.get(reply.id)!;
+      this.#pending.delete(reply.id);
+      if (this.#pending.size === 0) this.#worker.unref();
+      if (reply.error === undefined) waiting.resolve(reply.value);
+      else waiting.reject(new S3aError('RUN', `ONNX Runtime: ${reply.error}`));
+    });
+    this.#worker.on('error', error => this.#end(new S3aError('RUN', `the session's thread died: ${messageOf(error)}`)));
+    this.#worker.on('exit', code => this.#end(new S3aError('RUN', `the session's thread ended with code ${code}`)));
+  }
+
+  /**
+   * Asks the thread; it answers in the order of the questions.
+   * @param moved memory that is handed over, and empty here from then on
+   * @throws S3aError RUN when the thread has ended, or ONNX Runtime fails
+   */
+  ask(question: Question, moved: ArrayBuffer[] = []): Promise<WorkerReply['value']> {
+    return this.#ended ? Promise.reject(this.#ended) : this.#send(question, moved);
+  }
+
+  /** Waits for the questions under way, takes no new ones and ends the thread; a second call changes nothing. */
+  dispose(): Promise<void> {
+    this.#disposal ??= this.#dispose();
+    return this.#disposal;
+  }
+
+  /** Ends the thread at once. */
+  async terminate(): Promise<void> {
+    this.#end(disposed());
+    await this.#worker.terminate();
+  }
+
+  #send(question: Question, moved: ArrayBuffer[] = []): Promise<WorkerReply['value']> {
+    const id = ++this.#id;
+    return new Promise((resolve, reject) => {
+      this.#pending.set(id, { resolve, reject });
+      // An idle session must not keep the process alive; one with work to do must.
+      this.#worker.ref();
+      this.#worker.postMessage({ ...question, id } satisfies WorkerRequest, moved);
+    });
+  }
+
+  async #dispose(): Promise<void> {
+    if (this.#ended) return;
+    const released = this.#send({ kind: 'dispose' });
+    this.#ended = disposed();
+    try {
+      await released;
+    } finally {
+      await this.terminate();
+    }
+  }
+
+  #end(reason: Error): void {
+    this.#ended ??= reason;
+    for (const { reject } of this.#pending.values()) reject(this.#ended);
+    this.#pending.clear();
+  }
+}
