@@ -5,6 +5,7 @@
  * (a gradient nobody asked for) costs nothing.
  */
 import { S3aError } from '../errors.ts';
+import type { OperatorName, Operators } from './operators.ts';
 import { type Shape, showShape, sizeOf } from './shape.ts';
 
 export type DType = 'float32' | 'float64' | 'float16' | 'int64' | 'int32' | 'uint8' | 'bool';
@@ -12,84 +13,7 @@ export type DType = 'float32' | 'float64' | 'float16' | 'int64' | 'int32' | 'uin
 /** The JavaScript arrays that carry tensors; float16 travels as its bits. */
 export type TensorData = Float32Array | Float64Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
 
-type None = Record<never, never>;
-interface Window2d {
-  readonly strides: readonly [number, number];
-  /** Top, left, bottom, right. */
-  readonly pads: readonly [number, number, number, number];
-}
-interface Reduction {
-  readonly axes: readonly number[];
-  readonly keepdims: boolean;
-}
-interface Product {
-  readonly transA: boolean;
-  readonly transB: boolean;
-  readonly alpha: number;
-}
-
-/** Every operator a graph may hold, with its attributes. The gradient table has one rule for each of these keys. */
-export interface Operators {
-  Add: None;
-  Sub: None;
-  Mul: None;
-  Div: None;
-  Max: None;
-  Min: None;
-  Equal: None;
-  Greater: None;
-  GreaterOrEqual: None;
-  And: None;
-  Where: None;
-  Neg: None;
-  Abs: None;
-  Exp: None;
-  Log: None;
-  Sqrt: None;
-  Reciprocal: None;
-  Sigmoid: None;
-  Tanh: None;
-  Erf: None;
-  Relu: None;
-  Gelu: { readonly approximate: 'none' | 'tanh' };
-  QuickGelu: { readonly alpha: number };
-  Cast: { readonly to: DType };
-  /** Two matrices and an optional bias: alpha·A·B + C. */
-  Gemm: Product;
-  /** Batched matrices. */
-  MatMul: Product;
-  Reshape: { readonly shape: Shape };
-  Expand: { readonly shape: Shape };
-  Transpose: { readonly perm: readonly number[] };
-  Concat: { readonly axis: number };
-  Slice: {
-    readonly starts: readonly number[];
-    readonly ends: readonly number[];
-    readonly axes: readonly number[];
-  };
-  Pad: { readonly pads: readonly number[] };
-  Gather: { readonly axis: number };
-  /** Rows of the second input added to a zero tensor [rows, …] at the indices of the first. */
-  ScatterAdd: { readonly rows: number };
-  ReduceSum: Reduction;
-  ReduceMean: Reduction;
-  ReduceMax: Reduction;
-  Softmax: { readonly axis: number };
-  LogSoftmax: { readonly axis: number };
-  LayerNormalization: { readonly epsilon: number };
-  /** Outputs: normalised and scaled, centred, mean, variance. Several ONNX nodes, one short gradient. */
-  BatchNorm: { readonly epsilon: number };
-  Conv: Window2d & { readonly group: number };
-  /** The gradient of Conv's weight for one group: Σ over images and positions of windows of the first input ⊗ the second. */
-  ConvWeight: Window2d & { readonly kernel: readonly [number, number] };
-  ConvTranspose: Window2d & { readonly group: number; readonly outputPadding: readonly [number, number] };
-  AveragePool: Window2d & { readonly kernel: readonly [number, number] };
-  MaxPool: Window2d & { readonly kernel: readonly [number, number] };
-  ArgMax: { readonly axis: number };
-  TopK: { readonly k: number };
-  OneHot: { readonly depth: number };
-}
-export type OperatorName = keyof Operators;
+export type { OperatorName, Operators } from './operators.ts';
 
 /** One application of an operator. */
 export interface Node<O extends OperatorName = OperatorName> {
@@ -227,7 +151,7 @@ export function program(outputs: Record<string, Tensor>): Program {
   return whole;
 }
 
-/** The program of outputs whose names are the engine's own and not checked. */
+/** The program of outputs whose names are the engine's own: they are not checked, so `s3a/engine` does not have it. */
 export function reached(outputs: ReadonlyMap<string, Tensor>): Program {
   const inputs = new Map<string, Tensor>();
   const nodes = sortNodes([...outputs.values()]);
