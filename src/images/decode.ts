@@ -6,7 +6,7 @@ import { messageOf, S3aError } from '../errors.ts';
 import { checkSize, MAX_PIXELS, newImage, type Rect, type RgbImage } from './image.ts';
 import { decodeJpeg, type Part } from './jpeg/decode.ts';
 import { type JpegFrame, readHeader } from './jpeg/header.ts';
-import { jpegHeader } from './jpeg-header.ts';
+import { jpegSize } from './jpeg/segments.ts';
 import { sniff } from './sniff.ts';
 
 export interface DecodeOptions {
@@ -84,9 +84,9 @@ export async function openImage(
       checkSize(width, height, maxPixels);
       return { width, height, bytes, frame, path };
     }
-    const header = format === 'jpeg' ? jpegHeader(bytes) : undefined;
-    if (header?.channels !== 1 && header?.channels !== 3) return decodeWithSharp(bytes, maxPixels);
-    checkSize(header.width, header.height, maxPixels);
+    const size = format === 'jpeg' ? jpegSize(bytes) : undefined;
+    if (size?.channels !== 1 && size?.channels !== 3) return decodeWithSharp(bytes, maxPixels);
+    checkSize(size.width, size.height, maxPixels);
     return fromRgb(sharp(bytes, OPTIONS).autoOrient());
   });
 }

@@ -1,5 +1,7 @@
 /** What a JPEG file says before its pixels, of the files that this room decodes itself: one scan of 8-bit Huffman codes. */
 
+import { MARKER, segments } from './segments.ts';
+
 /** A code: how many of each length, 1 … 16, and the symbols in the order of the codes. */
 export interface HuffmanCode {
   readonly counts: Uint8Array;
@@ -39,12 +41,6 @@ function zigzag(): Uint8Array {
   return Uint8Array.from(order.sort((a, b) => diagonal(a) - diagonal(b) || along(a) - along(b)));
 }
 
-const [SOF0, SOF1, DHT, SOS, DQT, DRI, APP0, APP1, APP14] = [
-  ...[0xffc0, 0xffc1, 0xffc4, 0xffda, 0xffdb],
-  ...[0xffdd, 0xffe0, 0xffe1, 0xffee],
-];
-const [APP15, COM] = [0xffef, 0xfffe];
-
 interface Tables {
   readonly divisors: (Uint16Array | undefined)[];
   /** Four codes of DC, then four of AC. */
@@ -58,34 +54,29 @@ interface Tables {
  * scans, an EXIF orientation, and anything damaged
  */
 export function readHeader(bytes: Uint8Array): JpegFrame | undefined {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const tables: Tables = { divisors: [], codes: [] };
   let [restart, isYcc] = [0, false];
   let frame: DataView | undefined;
-  for (let at = 2; at + 4 <= bytes.length; ) {
-    const [marker, end] = [view.getUint16(at), at + 2 + view.getUint16(at + 2)];
-    if (end < at + 4 || end > bytes.length) return undefined;
-    const body = new DataView(bytes.buffer, bytes.byteOffset + at + 4, end - at - 4);
-    at = end;
-    if (marker === SOS) return frame && framed(frame, body, tables, restart, isYcc, end);
-    if (marker === SOF0 || marker === SOF1) {
+  for (const { marker, body, end } of segments(bytes)) {
+    if (marker === MARKER.SOS) return frame && framed(frame, body, tables, restart, isYcc, end);
+    if (marker === MARKER.SOF0 || marker === MARKER.SOF1) {
       if (frame) return undefined;
       frame = body;
-    } else if (marker === DQT) {
+    } else if (marker === MARKER.DQT) {
       if (!readDivisors(body, tables)) return undefined;
-    } else if (marker === DHT) {
+    } else if (marker === MARKER.DHT) {
       if (!readCodes(body, tables)) return undefined;
-    } else if (marker === DRI) {
+    } else if (marker === MARKER.DRI) {
       if (body.byteLength !== 2) return undefined;
       restart = body.getUint16(0);
-    } else if (marker === APP0) {
+    } else if (marker === MARKER.APP0) {
       isYcc ||= begins(body, 'JFIF\0') && body.byteLength >= 14;
-    } else if (marker === APP1) {
+    } else if (marker === MARKER.APP1) {
       if (begins(body, 'Exif') && !isUpright(body)) return undefined;
-    } else if (marker === APP14) {
+    } else if (marker === MARKER.APP14) {
       // Adobe's segment can say that the planes are red, green and blue.
       if (begins(body, 'Adobe') && !(body.byteLength >= 12 && body.getUint8(11) === 1)) return undefined;
-    } else if (!(marker > APP1 && marker <= APP15) && marker !== COM) return undefined;
+    } else if (marker < MARKER.APP0) return undefined;
   }
   return undefined;
 }

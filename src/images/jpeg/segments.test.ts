@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { expect, it } from 'vitest';
-import { jpegHeader } from './jpeg-header.ts';
+import { jpegSize } from './segments.ts';
 
-const GOLDENS = new URL('../../test/goldens/images/', import.meta.url);
+const GOLDENS = new URL('../../../test/goldens/images/', import.meta.url);
 const files = readdirSync(GOLDENS).filter(name => name.endsWith('.jpg'));
 
 it('reads what libvips reads', async () => {
@@ -15,7 +15,7 @@ it('reads what libvips reads', async () => {
     const bytes = readFileSync(new URL(file, GOLDENS));
     const metadata = await sharp(bytes).metadata();
     const { width, height } = metadata;
-    expect(jpegHeader(bytes), file).toEqual({ width, height, channels: metadata.channels });
+    expect(jpegSize(bytes), file).toEqual({ width, height, channels: metadata.channels });
     channels.add(metadata.channels);
   }
   expect(channels).toEqual(new Set([1, 3, 4]));
@@ -25,8 +25,8 @@ it('passes over comments', async () => {
   const bytes = readFileSync(new URL('photo.jpg', GOLDENS));
   const comment = Buffer.from([0xff, 0xfe, 0, 6, 1, 2, 3, 4]);
   const longer = Buffer.concat([bytes.subarray(0, 2), comment, bytes.subarray(2)]);
-  expect((await sharp(longer).metadata()).width).toBe(jpegHeader(bytes)!.width);
-  expect(jpegHeader(longer)).toEqual(jpegHeader(bytes));
+  expect((await sharp(longer).metadata()).width).toBe(jpegSize(bytes)!.width);
+  expect(jpegSize(longer)).toEqual(jpegSize(bytes));
 });
 
 it('gives no size of a damaged file that libvips would not give', async () => {
@@ -42,7 +42,7 @@ it('gives no size of a damaged file that libvips would not give', async () => {
         const damaged = Buffer.from(bytes);
         for (const [at, value] of changes) damaged[at] = value;
         const cut = damaged.subarray(0, length);
-        const header = jpegHeader(cut);
+        const header = jpegSize(cut);
         const metadata = await sharp(cut)
           .metadata()
           .catch(() => undefined);
