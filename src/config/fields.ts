@@ -202,6 +202,12 @@ export const configSchema = z.strictObject({
     .optional()
     .describe('Images computed at once, to save memory; a step adds up several. Default all of the batch')
     .meta(of('train')),
+  stepsPerExecution: count(1, 65_536)
+    .optional()
+    .describe(
+      'Steps in one call of the device; default 1, on cuda as many as 2 GiB of batches are, at most 32. Not on webgpu',
+    )
+    .meta(of('train')),
   gradCheckpointing: z
     .boolean()
     .default(false)

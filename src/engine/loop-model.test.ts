@@ -74,13 +74,94 @@ test.each([false, true])('a call of five steps is five calls (frozen %s)', async
   }
 });
 
-test('a call takes stacks, and a whole number of steps', async () => {
-  const session = await e.compile(training(), { threads: 1, steps: 2 });
+test('a call may have fewer steps, down to one', async () => {
+  const { start, feeds } = drawn();
+  const [one, many] = [
+    await e.compile(training(), { threads: 1 }),
+    await e.compile(training(), { threads: 1, steps: 8 }),
+  ];
   try {
-    await expect(session.run(drawn().feeds[0])).rejects.toMatchObject({
-      code: 'FEED',
-      message: "input 'x' takes Float32Array of shape [2, 6, 4], not Float32Array of length 24",
-    });
+    for (const session of [one, many]) await session.setState(start);
+    for (const [from, to] of [
+      [0, 3],
+      [3, 4],
+      [4, 10],
+    ]) {
+      const losses: number[] = [];
+      for (const fed of feeds.slice(from, to)) losses.push(Number((await one.run(fed)).loss[0]));
+      const fed: Record<string, e.TensorData> = stacked(feeds.slice(from, to));
+      const results = await many.run(fed, { move: true });
+      expect(fed.x).toHaveLength(0);
+      expect([...(results.loss as Float32Array)]).toEqual(losses);
+      expect(results.best).toHaveLength(6 * (to - from));
+    }
+    expect(await many.getState()).toEqual(await one.getState());
+  } finally {
+    await one.dispose();
+    await many.dispose();
+  }
+});
+
+test('a program that is fed nothing runs all its steps', async () => {
+  const session = await e.compile(e.program({ count: e.add(e.state('count', []), 1) }), { steps: 3 });
+  try {
+    for (let calls = 1; calls <= 3; calls++) {
+      expect(await session.run({})).toEqual({});
+      expect((await session.getState()).count[0]).toBe(3 * calls);
+    }
+  } finally {
+    await session.dispose();
+  }
+});
+
+test('a result may be a state as it was, or another view of it', async () => {
+  const [x, count] = [e.input('x', 'float32', [2]), e.state('count', [2])];
+  const next = e.add(count, x);
+  const results = {
+    before: count,
+    view: e.reshape(count, [2, 1]),
+    same: e.mul(count, 1),
+    sum: e.sum(count),
+    after: next,
+  };
+  const session = await e.compile(e.program({ count: next, ...results }), { steps: 4 });
+  try {
+    for (let first = 0; first < 12; first += 4) {
+      const made = await session.run({ x: new Float32Array(8).fill(1) });
+      const twice = [0, 1, 2, 3].flatMap(i => [first + i, first + i]);
+      expect({ ...made }).toEqual({
+        ...Object.fromEntries(['before', 'view', 'same'].map(name => [name, Float32Array.from(twice)])),
+        sum: Float32Array.from([0, 1, 2, 3], i => 2 * (first + i)),
+        after: Float32Array.from(twice, v => v + 1),
+      });
+    }
+  } finally {
+    await session.dispose();
+  }
+});
+
+test('a call takes stacks of one length, and a whole number of steps', async () => {
+  const session = await e.compile(training(), { threads: 1, steps: 2 });
+  const { feeds } = drawn();
+  try {
+    const refused = (changes: Record<string, e.TensorData>, message: string) =>
+      expect(session.run({ ...stacked(feeds.slice(0, 2)), ...changes })).rejects.toMatchObject({
+        code: 'FEED',
+        message,
+      });
+    await refused(
+      stacked(feeds.slice(0, 3)),
+      "input 'x' takes Float32Array of shape [2, 6, 4], not Float32Array of length 72",
+    );
+    await refused(
+      { x: new Float32Array(25) },
+      "input 'x' takes Float32Array of shape [2, 6, 4], not Float32Array of length 25",
+    );
+    await refused(
+      { rate: feeds[0].rate },
+      "input 'rate' takes Float32Array of shape [2], not Float32Array of length 1",
+    );
+    await refused({ x: feeds[0].x }, "input 'labels' takes Int32Array of shape [1, 6], not Int32Array of length 12");
   } finally {
     await session.dispose();
   }

@@ -1,9 +1,10 @@
 /**
  * A program run several times in one call: an ONNX Loop whose carried values are the states, so that on a device they stay there
- * from step to step. Feeds come stacked, an axis of steps before all others, and results go so.
+ * from step to step. Feeds come stacked, an axis of steps before all others, and results go so. How many steps a call has is
+ * told to the call; the model is made for as many as one may have.
  */
 import { S3aError } from '../errors.ts';
-import type { Program, Tensor } from './graph.ts';
+import type { OperatorName, Program, Tensor, TensorData } from './graph.ts';
 import { type OnnxOptions, type OnnxValue, onnxGraph } from './onnx.ts';
 import {
   externalTensorProto,
@@ -15,8 +16,35 @@ import {
   tensorProto,
   valueInfoProto,
 } from './proto.ts';
+import { type Shape, sizeOf } from './shape.ts';
 
-/** The program as its caller sees it: feeds and results have a leading axis of that many steps. */
+/** The input that says how many steps a call has, an int64 scalar. */
+export const STEPS = ':steps';
+
+/** An input as a session plans it. */
+interface FedInput {
+  readonly name: string;
+  /** Of a feed the shape of the largest stack. */
+  readonly shape: Shape;
+  readonly state: boolean;
+}
+
+/**
+ * Steps of a call, as its stacks say; as many as there may be where nothing is fed or stacks are of no whole number of steps
+ * from 1 to that, which a check of lengths finds.
+ */
+export function stepsFed(data: Record<string, TensorData>, inputs: readonly FedInput[], most: number): number {
+  const first = inputs.find(({ state, name }) => !state && Object.hasOwn(data, name));
+  const count = first ? data[first.name]?.length / sizeOf(first.shape.slice(1)) : most;
+  return Number.isInteger(count) && count >= 1 && count <= most ? count : most;
+}
+
+/** The shape of a stack of some steps, from that of the largest. */
+export function stackOf(count: number, shape: Shape): Shape {
+  return [count, ...shape.slice(1)];
+}
+
+/** The program as its caller sees it: feeds and results have a leading axis of that many steps, or of fewer in a call. */
 export function stackedProgram(program: Program, steps: number): Program {
   if (!(Number.isInteger(steps) && steps >= 1)) {
     throw new S3aError('STEPS', `cannot run ${steps} steps a call`, 'Use an integer of 1 or more.');
@@ -30,14 +58,32 @@ export function stackedProgram(program: Program, steps: number): Program {
   };
 }
 
+/** Operators whose results are numbers of their own, whatever ONNX Runtime makes of them; others may return what they are given. */
+const MAKERS: ReadonlySet<OperatorName> = new Set([
+  ...(['Gemm', 'MatMul', 'LayerNormalization', 'Conv', 'TopK', 'ArgMax'] as const),
+  ...(['ReduceSum', 'ReduceMean', 'ReduceMax'] as const),
+]);
+
 /**
- * The ONNX model that runs a program `steps` times; inputs and outputs are those of `stackedProgram`.
- * States that the program does not replace are read from outside of the loop and are not copied.
+ * States whose last values may be written over the first: a loop writes them out when all its steps are done, when nothing reads
+ * the first ones any more but results, which it writes after them and which may be states.
  */
-export function toLoopOnnx(program: Program, steps: number, options: OnnxOptions = {}): Uint8Array {
+export function overwrittenStates({ inputs, outputs }: Program): Set<string> {
+  const read = new Set([...outputs].filter(([name]) => !inputs.has(name)).map(([, result]) => result));
+  for (const { source } of read) {
+    if (source.kind !== 'node' || MAKERS.has(source.node.operator)) continue;
+    for (const x of source.node.inputs) read.add(x);
+  }
+  return new Set([...outputs.keys()].filter(name => inputs.has(name) && !read.has(inputs.get(name)!)));
+}
+
+/**
+ * The ONNX model that runs a program as often as its input `STEPS` says; the other inputs and the outputs are those of
+ * `stackedProgram`, with an axis of steps that is free. States that the program does not replace are read from outside of the loop and are not copied.
+ */
+export function toLoopOnnx(program: Program, options: OnnxOptions = {}): Uint8Array {
   const { sequence, frozen = new Set<string>() } = options;
   const graph = onnxGraph(program, options);
-  const outer = stackedProgram(program, steps);
   const isFed = (name: string): boolean => {
     const { source } = program.inputs.get(name)!;
     return source.kind === 'input' && !source.state;
@@ -51,7 +97,8 @@ export function toLoopOnnx(program: Program, steps: number, options: OnnxOptions
   const next = (name: string): string => `${name}:next`;
   const value = ({ name, type, dimensions }: OnnxValue, as = name): Message => valueInfoProto(as, type, dimensions);
   const own = (name: string): Message => value(known.get(name)!, inner(name));
-  const outside = (name: string, { dtype, shape }: Tensor): Message => valueInfoProto(name, dtype, shape);
+  const outside = (name: string, { dtype, shape }: Tensor, stacked: boolean): Message =>
+    valueInfoProto(name, dtype, stacked ? ['steps', ...shape] : shape);
   const body = graphProto({
     nodes: [
       nodeProto({ type: 'Identity', inputs: [':step.on'], outputs: [':step.next'] }),
@@ -71,26 +118,28 @@ export function toLoopOnnx(program: Program, steps: number, options: OnnxOptions
   });
   const loop = nodeProto({
     type: 'Loop',
-    inputs: [':steps', ':on', ...carried],
+    inputs: [STEPS, ':on', ...carried],
     outputs: [...carried.map(next), ...results],
     attributes: { body: { graph: body } },
   });
   const first = sequence === undefined ? [] : [nodeProto({ type: 'SequenceEmpty', inputs: [], outputs: [sequence] })];
-  const count = BigInt64Array.of(BigInt(steps));
   return modelProto({
     nodes: [...first, loop],
     initializers: [
-      tensorProto(':steps', 'int64', [], new Uint8Array(count.buffer)),
       tensorProto(':on', 'bool', [], Uint8Array.of(1)),
       ...[...frozen].map(name => {
         const { dtype, shape } = program.inputs.get(name)!;
         return externalTensorProto(name, dtype, shape, name);
       }),
     ],
-    inputs: [...outer.inputs].filter(([name]) => !frozen.has(name)).map(([name, x]) => outside(name, x)),
+    inputs: [
+      valueInfoProto(STEPS, 'int64', []),
+      ...[...program.inputs].filter(([name]) => !frozen.has(name)).map(([name, x]) => outside(name, x, isFed(name))),
+    ],
     outputs: [
       ...(sequence === undefined ? [] : [sequenceInfoProto(sequence, 'float32')]),
-      ...[...outer.outputs].map(([name, y]) => outside(program.inputs.has(name) ? next(name) : name, y)),
+      ...carried.map(name => outside(next(name), program.outputs.get(name)!, false)),
+      ...results.map(name => outside(name, program.outputs.get(name)!, true)),
     ],
   });
 }

@@ -11,15 +11,17 @@
  */
 import { InferenceSession, type Tensor } from 'onnxruntime-node';
 import { messageOf } from '../errors.ts';
+import { discard } from './discard.ts';
 import { fusedStates } from './fused-states.ts';
 import type { TensorData } from './graph.ts';
 import { type HostStates, hostStates, type Slot, slotOf } from './host-states.ts';
+import { STEPS, stackOf, stepsFed } from './loop-model.ts';
 import type { OpenSession, SessionPlan } from './session-plan.ts';
 import { bytesOf } from './tensor-data.ts';
 
 /** Opens a plan; one with constants is opened at the first run, when they have their values. */
 export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
-  const { model, inputs, outputs, unread, options } = plan;
+  const { model, inputs, outputs, unread, steps, options } = plan;
   const fused = fusedStates(plan.updates);
   const states = hostStates(inputs, fused);
   const frozen = inputs.filter(input => input.frozen).map(({ name }) => name);
@@ -37,11 +39,13 @@ export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
     const late = session && names.find(name => frozen.includes(name));
     if (late !== undefined) throw new Error(`the state '${late}' is a constant since the first run`);
   };
-  const tensorsFor = (data: Record<string, TensorData>): Record<string, Tensor> => {
+  const tensorsFor = (data: Record<string, TensorData>, count: number | undefined): Record<string, Tensor> => {
     const feeds: Record<string, Tensor> = {};
+    if (count !== undefined) feeds[STEPS] = slotOf('int64', BigInt64Array.of(BigInt(count)), []).tensor;
     for (const { name, dtype, shape, state, frozen: constant, read } of inputs) {
       if (constant || !read) continue;
-      feeds[name] = (state ? states.slot(name) : slotOf(dtype, data[name], shape)).tensor;
+      const fed = count === undefined ? shape : stackOf(count, shape);
+      feeds[name] = (state ? states.slot(name) : slotOf(dtype, data[name], fed)).tensor;
     }
     return feeds;
   };
@@ -57,7 +61,15 @@ export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
     getsCopies: true,
     async run(data) {
       session ??= await withConstants(plan, states, frozen);
-      await runUncopied(session, tensorsFor(data), targets());
+      const count = steps === undefined ? undefined : stepsFed(data, inputs, steps);
+      if (count !== undefined) {
+        for (const { name, dtype, shape, feeds } of outputs) {
+          if (!feeds) results.set(name, states.blank(name, dtype, stackOf(count, shape)));
+        }
+      }
+      await runUncopied(session, tensorsFor(data, count), targets());
+      // Stacks are large, and the next is on its way.
+      if (count !== undefined) discard(Object.values(data));
       for (const [name, slot] of next) next.set(name, states.exchange(name, slot));
       fused.update(name => results.get(name)!.data);
       return Object.fromEntries(returned.map(name => [name, results.get(name)!.data]));

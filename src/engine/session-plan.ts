@@ -5,7 +5,8 @@ import { type CpuProgram, cpuProgram } from './cpu-program.ts';
 import type { Provider } from './device.ts';
 import type { UpdatePlan } from './fused-states.ts';
 import type { DType, Program, TensorData } from './graph.ts';
-import { stackedProgram, toLoopOnnx } from './loop-model.ts';
+import { inPlaceStates } from './in-place.ts';
+import { overwrittenStates, stackedProgram, toLoopOnnx } from './loop-model.ts';
 import { outputName, toOnnx } from './onnx.ts';
 import type { Shape } from './shape.ts';
 
@@ -51,13 +52,15 @@ export interface SessionPlan {
   readonly device: Provider;
   /** With states on the host the output before all others, which stands for nothing (session-host.ts). */
   readonly unread: string;
+  /** The most steps of a call, where a call may have several (loop-model.ts). */
+  readonly steps: number | undefined;
   /** ONNX Runtime's options. */
   readonly options: Record<string, unknown>;
 }
 
 /** A plan that was opened, with its states on the host or on a GPU. */
 export interface OpenSession {
-  /** Runs the program once; feeds and results by name. */
+  /** Runs the program once, or where a call has several steps as often as the feeds say; feeds and results by name. */
   run(feeds: Record<string, TensorData>): Promise<Record<string, TensorData>>;
   /** Sets states; the arrays are the session's from then on. */
   set(values: Record<string, TensorData>): Promise<void>;
@@ -70,8 +73,8 @@ export interface OpenSession {
 /**
  * Plans a program for a device.
  *
- * Under WebGPU states stay in buffers of the GPU. CUDA's cannot be kept by the binding: there too states are on the host, and
- * what moves is least when weights go to the GPU and gradients come back.
+ * Under WebGPU states stay in buffers of the GPU. CUDA's cannot be kept by the binding: there states are on the host between
+ * calls, and a call of several steps moves them once.
  * @throws S3aError STEPS when `steps` is no count or the program cannot be run so
  */
 export async function planOf(traced: Program, device: Provider, options: PlanOptions): Promise<SessionPlan> {
@@ -91,9 +94,10 @@ export async function planOf(traced: Program, device: Provider, options: PlanOpt
   // A loop takes feeds of all its steps.
   const known = steps === undefined ? traced : program;
   return {
-    model: steps === undefined ? toOnnx(program, spelling) : toLoopOnnx(traced, steps, spelling),
+    model: steps === undefined ? toOnnx(program, spelling) : toLoopOnnx(traced, spelling),
     device,
     unread,
+    steps,
     updates,
     inputs: [...known.inputs].map(([name, { dtype, shape, source }]) => ({
       name,
@@ -116,9 +120,13 @@ export async function planOf(traced: Program, device: Provider, options: PlanOpt
 }
 
 function prepared(traced: Program, device: Provider, { lean, steps }: PlanOptions): CpuProgram {
-  const asTraced = { updates: [], inPlace: new Set<string>(), shapes: new Map<string, Shape>() };
-  if (steps !== undefined) return { ...asTraced, program: stackedProgram(traced, steps) };
-  return device === 'webgpu' ? { ...asTraced, program: traced } : cpuProgram(traced, lean);
+  // What a program becomes for the CPU suits its caches and its own kernels; a GPU gets what was traced, with the updates.
+  const asTraced = { updates: [], shapes: new Map<string, Shape>() };
+  if (steps !== undefined) {
+    return { ...asTraced, program: stackedProgram(traced, steps), inPlace: overwrittenStates(traced) };
+  }
+  if (device === 'cpu') return cpuProgram(traced, lean);
+  return { ...asTraced, program: traced, inPlace: device === 'cuda' ? inPlaceStates(traced) : new Set() };
 }
 
 function statesOf({ inputs }: Program): string[] {

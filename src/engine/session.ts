@@ -3,7 +3,8 @@ import { messageOf, S3aError } from '../errors.ts';
 import { chooseDevice } from './choose-device.ts';
 import { DEVICES, type Device, deviceError, missing } from './device.ts';
 import type { Program, TensorData } from './graph.ts';
-import { type PlannedInput, planOf } from './session-plan.ts';
+import { stackOf, stepsFed } from './loop-model.ts';
+import { type PlannedInput, planOf, type SessionPlan } from './session-plan.ts';
 import { SessionThread } from './session-thread.ts';
 import { buffersOf, checkValues, compact } from './tensor-data.ts';
 
@@ -23,8 +24,8 @@ export interface SessionOptions {
    */
   lean?: boolean;
   /**
-   * Runs the program so many times in each `run`, in a loop inside the device: feeds and results have an axis of that extent
-   * before all others. For the device cuda, where states are on the host between calls. Not under WebGPU.
+   * Runs the program several times in each `run`, at most so many, in a loop inside the device: feeds and results have an axis of
+   * steps before all others. For the device cuda, where states are on the host between calls. Not under WebGPU.
    */
   steps?: number;
   /** `dispose` writes ONNX Runtime's profile to a file whose path begins so; node names begin with their `within` places. */
@@ -34,11 +35,12 @@ export interface SessionOptions {
 export interface Session {
   /**
    * Runs the program once. Feeds are flat arrays in row-major order; results that are not fed back are returned.
-   * Feeds and results are copied between threads, so the caller may reuse the one and keep the other.
+   * Feeds and results are copied between threads, so the caller may reuse the one and keep the other; with `move` feeds are
+   * handed over, which leaves the caller's arrays empty.
    * @throws S3aError FEED when a feed is missing, unknown or of the wrong length or type; RUN after `dispose`, and when ONNX
    * Runtime fails inside a run, after which the state is not to be used.
    */
-  run(feeds: Record<string, TensorData>): Promise<Record<string, TensorData>>;
+  run(feeds: Record<string, TensorData>, options?: { move?: boolean }): Promise<Record<string, TensorData>>;
   /**
    * Sets state inputs; those never set are zero. The values are copied, or with `move` handed over, which leaves the
    * caller's arrays empty but holds large weights only once.
@@ -82,21 +84,25 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
     await thread.terminate();
     throw deviceError(device, messageOf(error));
   }
-  return sessionOf(plan.inputs, thread);
+  return sessionOf(plan, thread);
 }
 
-function sessionOf(inputs: readonly PlannedInput[], thread: SessionThread): Session {
+function sessionOf({ inputs, steps }: SessionPlan, thread: SessionThread): Session {
   const byRole = (state: boolean): ReadonlyMap<string, PlannedInput> =>
     new Map(inputs.filter(input => input.state === state).map(input => [input.name, input]));
   const fed = byRole(false);
   const resident = byRole(true);
   return {
-    async run(feeds) {
+    async run(feeds, { move = false } = {}) {
       for (const name of fed.keys()) {
         if (!Object.hasOwn(feeds, name)) throw new S3aError('FEED', `input '${name}' was not fed`);
       }
-      checkValues(feeds, fed, 'input');
-      return (await thread.ask({ kind: 'run', data: compact(feeds) }))!;
+      const count = steps === undefined ? undefined : stepsFed(feeds, inputs, steps);
+      const shapeOf = ({ given }: PlannedInput) => (count === undefined ? given : stackOf(count, given));
+      const taken = new Map([...fed].map(([name, x]) => [name, { dtype: x.dtype, given: shapeOf(x) }]));
+      checkValues(feeds, taken, 'input');
+      const data = compact(feeds);
+      return (await thread.ask({ kind: 'run', data }, move ? buffersOf(data) : []))!;
     },
     async setState(values, { move = false } = {}) {
       checkValues(values, resident, 'state');

@@ -122,6 +122,7 @@ export async function train(
         ...tuning,
         relabel,
         device: config.device,
+        stepsPerExecution: config.stepsPerExecution,
         threads: config.threads,
         workers: config.workers,
         gradCheckpointing: config.gradCheckpointing,

@@ -235,6 +235,72 @@ describe('a training that is interrupted and called again ends in the same bytes
   });
 });
 
+describe('several steps in a call of the device', () => {
+  // The stops fall between calls, amidst one and at the end of an epoch of 3 steps; what is left of a call runs to its end.
+  it('give the same bytes as single steps, also after stops and with another number', async () => {
+    for (const stepsPerExecution of [2, 3, 8]) {
+      const folder = `calls ${stepsPerExecution}`;
+      const steps: TrainProgress[] = [];
+      const whole = await run(folder, { stepsPerExecution }, { report: p => p.kind === 'step' && steps.push(p) });
+      expect(whole).toEqual(trained);
+      expect(await remains(folder)).toEqual(reference);
+      const known = heard.filter(progress => progress.kind === 'step');
+      const timeless = (of: TrainProgress[]) => of.map(p => ({ ...p, imagesPerSecond: 0, secondsLeft: 0 }));
+      expect(timeless(steps)).toEqual(timeless(known));
+      expect(steps.every(p => p.kind === 'step' && p.imagesPerSecond > 0)).toBe(true);
+      expect(steps.at(-1)).toMatchObject({ secondsLeft: 0 });
+    }
+    const folder = 'calls stopped';
+    for (const [stepsPerExecution, stop, last] of [
+      [2, 1, 2],
+      [8, 4, 6],
+      [1, 7, 7],
+      [3, 8, 9],
+    ]) {
+      const controller = new AbortController();
+      const report = (p: TrainProgress) => p.kind === 'step' && p.step === stop && controller.abort();
+      await expect(run(folder, { stepsPerExecution }, { report, signal: controller.signal })).rejects.toMatchObject({
+        code: 'ABORTED',
+        message: `training was stopped after step ${last}`,
+      });
+    }
+    expect(await run(folder, { stepsPerExecution: 2 })).toEqual(trained);
+    expect(await remains(folder)).toEqual(reference);
+  });
+
+  it.each([
+    ['in mixed precision', { precision: 'amp' }],
+    ['in parts of a batch', { microBatch: 2 }],
+    ['with activations computed again', { gradCheckpointing: true }],
+    ['with a clip', { clip: 0.5 }],
+  ] as [string, TrainSettings][])('give the same bytes %s', async (how, changes) => {
+    const single = await run(`single ${how}`, changes);
+    for (const stepsPerExecution of [2, 8]) {
+      const folder = `calls ${stepsPerExecution} ${how}`;
+      expect(await run(folder, { ...changes, stepsPerExecution })).toEqual(single);
+      expect(await remains(folder)).toEqual(await remains(`single ${how}`));
+    }
+  });
+
+  it('skip the steps that overflow where single steps do', async () => {
+    // Logits of 1e4 times a loss scale of 65536 are far above float16.
+    const wild = { ...data, logitScale: 4000 };
+    const changes: TrainSettings = { precision: 'amp', epochs: 3, logEvery: 1, threshold: 0 };
+    await run('wild single', changes, {}, wild);
+    await run('wild calls', { ...changes, stepsPerExecution: 8 }, {}, wild);
+    expect(await remains('wild calls')).toEqual(await remains('wild single'));
+    const lines = (await readJsonl(join(base, 'wild calls', 'metrics.jsonl'))) as StepMetrics[];
+    expect(lines.some(({ gradientNorm }) => gradientNorm === 0)).toBe(true);
+    expect(lines.at(-1)!.lossScale).toBeLessThan(65536);
+  });
+
+  it('end at the step whose loss is no number, as single steps do', async () => {
+    const weights = { ...data.weights, 'visual_projection.weight': new Float32Array(8 * 16) };
+    const diverged = run('calls diverged', { stepsPerExecution: 3 }, {}, { ...data, weights });
+    await expect(diverged).rejects.toMatchObject({ code: 'DIVERGED', message: 'the loss is NaN at step 1' });
+  });
+});
+
 /** Trains in a process of its own and kills it as soon as it reports the step. */
 async function killedAfter(step: number, folder: string): Promise<void> {
   const encoded = JSON.stringify(data, (_, value: unknown) =>

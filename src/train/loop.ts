@@ -1,11 +1,12 @@
 /** Self-training from beginning to end (METHOD §3): epochs of steps, metrics, checkpoints, and going on after a kill. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compile } from '../engine/index.ts';
+import { chooseDevice, compile } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
 import type { Failure } from '../images/batch.ts';
 import { random } from '../random.ts';
 import { type Activations, createActivations } from './activations.ts';
+import { callsOf, type FedRun, resultsOf, runsPerCall } from './calls.ts';
 import { readStates, resumeTraining, saveTraining, type TrainingToSave } from './checkpoint.ts';
 import { feedsOf, meanOf, type StepReport } from './feeds.ts';
 import { openMetrics, type StepMetrics } from './metrics.ts';
@@ -41,8 +42,14 @@ export interface TrainPlace {
   folder: string;
   /** Called after each step and each batch of a renewal. */
   report?: (progress: TrainProgress) => void;
-  /** Ends the training after the step under way, with a checkpoint. */
+  /** Ends the training after the step under way, or after all steps of a call under way, with a checkpoint. */
   signal?: AbortSignal;
+}
+
+/** A run of the graph with what its place in the training gives it. */
+interface StepRun extends FedRun {
+  readonly rates: { readonly learningRate: number; readonly emaDecay: number };
+  readonly unreadable: readonly Failure[];
 }
 
 export interface TrainResult {
@@ -69,7 +76,8 @@ export async function train(
   { folder, report, signal }: TrainPlace,
 ): Promise<TrainResult> {
   const { config, files, prototypes } = data;
-  const { device, threads, workers, cacheBytes, gradCheckpointing, precision, logEvery = 10 } = options;
+  const { threads, workers, cacheBytes, gradCheckpointing, precision, stepsPerExecution, logEvery = 10 } = options;
+  const { device } = await chooseDevice(options.device ?? 'cpu');
   const given = Object.entries(options).filter(([name, value]) => name in METHOD_SETTINGS && value !== undefined);
   const s = { ...METHOD_SETTINGS, ...Object.fromEntries(given) };
   // Not held while steps run, but read again where what is frozen is wanted.
@@ -79,7 +87,7 @@ export async function train(
   const plan = planSteps({ images: files.length, microBatch: options.microBatch, ...s });
   const runs = plan.batch / plan.micro;
   if (plan.note !== undefined) report?.({ kind: 'note', message: plan.note });
-  if (precision === 'amp' && (device ?? 'cpu') === 'cpu') report?.({ kind: 'note', message: SLOW_HALF });
+  if (precision === 'amp' && device === 'cpu') report?.({ kind: 'note', message: SLOW_HALF });
 
   // Where the training stands: at its start, or where a checkpoint left it.
   const shapes = trainedShapes(config, tuning, precision);
@@ -127,9 +135,11 @@ export async function train(
       ...{ config, batch: plan.micro, names, logitScale, weightDecay, layerDecay },
       ...{ clip: options.clip, accumulate: runs, plan: tuning, gradCheckpointing, precision },
     });
-    // What is frozen is laid out for products once, and held only there.
+    // What is frozen is laid out for products once, and held only there; on a card the head is too.
+    const frozen = tuning.frozen.length > 0 || device === 'cuda';
     const lean = isLean({ clip: options.clip, accumulate: runs, gradCheckpointing, precision });
-    const session = await compile(graph, { device, threads, lean, frozen: tuning.frozen.length > 0 });
+    const most = runsPerCall(graph, { device, stepsPerExecution, runs });
+    const session = await compile(graph, { device, threads, lean, frozen, steps: most > 1 ? most : undefined });
     opened.push(session);
     initial ??= await startOf(data);
     const start = Object.entries({
@@ -158,6 +168,27 @@ export async function train(
 
     const peak = (s.learningRate * plan.batch) / 256;
     const floor = (s.minLearningRate * plan.batch) / 256;
+    // What the rest of an epoch runs: steps, or parts of them when the batch is larger than what is computed at once.
+    async function* runsOf(epoch: number, indices: Int32Array): AsyncGenerator<StepRun> {
+      const { threshold, instanceWeight, structuralWeight } = s;
+      const first = step;
+      let run = 0;
+      for await (const batch of source.batches({ indices, batchSize: plan.micro, epoch })) {
+        const [at, part] = [first + Math.floor(run / runs), run % runs];
+        const rates = {
+          learningRate: cosineRate(at, plan.totalSteps, peak, floor),
+          emaDecay: emaDecay(at, s.emaStart, s.emaEnd, s.emaSteps),
+        };
+        const sums: Record<string, number> =
+          runs > 1 ? { keep: part === 0 ? 0 : 1, apply: part + 1 === runs ? 1 : 0 } : {};
+        const count: Record<string, number> = precision === 'amp' ? {} : { step: at + 1 };
+        const scalars = { ...rates, ...sums, ...count, threshold, instanceWeight, structuralWeight };
+        const feeds = feedsOf(batch, structural, plan.micro, graph, scalars);
+        yield { feeds, rates, unreadable: batch.failed };
+        run++;
+      }
+    }
+
     const [began, begunAt] = [performance.now(), step];
     for (let epoch = at.epoch; epoch < s.epochs; epoch++) {
       let stepInEpoch = epoch === at.epoch ? at.stepInEpoch : 0;
@@ -179,53 +210,49 @@ export async function train(
       // Each epoch has its own order; what a checkpoint has behind it is left out.
       const order = random(s.seed, 'epoch', epoch).shuffle(Int32Array.from(files.keys()));
       const indices = order.subarray(stepInEpoch * plan.batch, plan.stepsPerEpoch * plan.batch);
+      const total = indices.length / plan.micro;
       let parts: StepReport[] = [];
-      let stepBegan = performance.now();
-      for await (const batch of source.batches({ indices, batchSize: plan.micro, epoch })) {
-        for (const failure of batch.failed) failed.set(failure.index, failure);
+      let callBegan = performance.now();
+      let stepBegan = callBegan;
+      for await (const call of callsOf(runsOf(epoch, indices), { most, total, runs })) {
+        const outputs = await session.run(call.feeds, { move: most > 1 });
+        const callEnded = performance.now();
+        for (const [i, { rates, unreadable }] of call.runs.entries()) {
+          for (const failure of unreadable) failed.set(failure.index, failure);
+          parts.push(resultsOf(outputs, i) as StepReport);
+          if (parts.length < runs) continue;
+          step++;
+          stepInEpoch++;
 
-        // One step, or a part of it when the batch is larger than what is computed at once.
-        const rates = {
-          learningRate: cosineRate(step, plan.totalSteps, peak, floor),
-          emaDecay: emaDecay(step, s.emaStart, s.emaEnd, s.emaSteps),
-        };
-        const part: Record<string, number> =
-          runs > 1 ? { keep: parts.length === 0 ? 0 : 1, apply: parts.length + 1 === runs ? 1 : 0 } : {};
-        const { threshold, instanceWeight, structuralWeight } = s;
-        const count: Record<string, number> = precision === 'amp' ? {} : { step: step + 1 };
-        const scalars = { ...rates, ...part, ...count, threshold, instanceWeight, structuralWeight };
-        const outputs = await session.run(feedsOf(batch, structural, plan.micro, graph, scalars));
-        parts.push(outputs as StepReport);
-        if (parts.length < runs) continue;
-        step++;
-        stepInEpoch++;
-
-        // What is known about the step, to the reporter and to the file.
-        const { loss, instanceLoss, structuralLoss, maskShare, agreement, gradientNorm } = meanOf(parts);
-        const lossScale = precision === 'amp' ? Number(outputs.lossScale[0]) : undefined;
-        checkLoss(loss, lossScale, step, s.learningRate);
-        const now = performance.now();
-        const line: StepMetrics = {
-          epoch,
-          step,
-          loss,
-          instance: instanceLoss,
-          structural: structuralLoss,
-          maskShare,
-          agreement,
-          gradientNorm,
-          lr: rates.learningRate,
-          emaDecay: rates.emaDecay,
-          ...(lossScale === undefined ? {} : { lossScale }),
-          imagesPerSecond: (1000 * plan.batch) / (now - stepBegan),
-        };
-        const logged = step % logEvery === 0 || stepInEpoch === plan.stepsPerEpoch;
-        if (logged) metrics.write(line);
-        const secondsLeft = ((plan.totalSteps - step) * (now - began)) / (step - begunAt) / 1000;
-        report?.({ kind: 'step', steps: plan.totalSteps, epochs: s.epochs, secondsLeft, logged, ...line });
-        parts = [];
-        stepBegan = now;
-        if (signal?.aborted && stepInEpoch < plan.stepsPerEpoch) await abort(epoch, stepInEpoch);
+          // What is known about the step, to the reporter and to the file. Steps of one call took equally long.
+          const { loss, instanceLoss, structuralLoss, maskShare, agreement, gradientNorm } = meanOf(parts);
+          const lossScale = precision === 'amp' ? Number(outputs.lossScale[i]) : undefined;
+          checkLoss(loss, lossScale, step, s.learningRate);
+          const now = callBegan + ((callEnded - callBegan) * (i + 1)) / call.runs.length;
+          const line: StepMetrics = {
+            epoch,
+            step,
+            loss,
+            instance: instanceLoss,
+            structural: structuralLoss,
+            maskShare,
+            agreement,
+            gradientNorm,
+            lr: rates.learningRate,
+            emaDecay: rates.emaDecay,
+            ...(lossScale === undefined ? {} : { lossScale }),
+            imagesPerSecond: (1000 * plan.batch) / (now - stepBegan),
+          };
+          const logged = step % logEvery === 0 || stepInEpoch === plan.stepsPerEpoch;
+          if (logged) metrics.write(line);
+          const secondsLeft = ((plan.totalSteps - step) * (now - began)) / (step - begunAt) / 1000;
+          report?.({ kind: 'step', steps: plan.totalSteps, epochs: s.epochs, secondsLeft, logged, ...line });
+          parts = [];
+          stepBegan = now;
+        }
+        callBegan = callEnded;
+        const isWhole = parts.length === 0 && stepInEpoch < plan.stepsPerEpoch;
+        if (signal?.aborted && isWhole) await abort(epoch, stepInEpoch);
       }
 
       // The end of an epoch is kept; the last one is the result.

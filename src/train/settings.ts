@@ -54,6 +54,11 @@ export interface TrainSettings extends Partial<MethodSettings>, TuneSettings {
   /** How structural labels are renewed; default the vote of METHOD §3. Whatever it depends on belongs into the caller's key. */
   relabel?: Relabel;
   device?: Device;
+  /**
+   * Steps in one call of the device, of which the states move to a card and back once; default 1, on cuda what `runsPerCall`
+   * says. Not on webgpu. Changes no result.
+   */
+  stepsPerExecution?: number;
   threads?: number;
   /** Threads that decode images. */
   workers?: number;
