@@ -1,4 +1,4 @@
-/** What of convolutions fits into blocks of channels, and their kernels there. */
+/** What of convolutions fits into blocks of channels, and the steps by which values are written there. */
 import type { Node, Program, Tensor } from './graph.ts';
 import type { NodeWriter } from './node-writer.ts';
 import type { AttributeValue } from './proto.ts';
@@ -15,9 +15,11 @@ export interface BlockSteps {
   /** The name of a value in blocks. */
   inBlocks(tensor: Tensor): string;
   /** Writes an operator of blocks, or one of ONNX, and returns the name of its output. */
-  blocks(type: string, inputs: readonly string[], attributes: Record<string, AttributeValue>): string;
+  blocks(type: string, inputs: readonly string[], attributes: Record<string, AttributeValue>, to?: string): string;
   step(type: string, inputs: readonly string[], attributes?: Record<string, AttributeValue>): string;
   reshape(from: string, shape: readonly number[]): string;
+  /** Entries of an axis in a new order. ONNX Runtime gathers in threads; it transposes in one. */
+  gather(from: string, order: Int32Array, axis: number): string;
 }
 
 /** Whether a convolution, or a gradient of one, can be computed in blocks of so many channels. */
@@ -37,31 +39,4 @@ export function fitsBlocks(node: Node, block: number): boolean {
 /** Whether there is anything in a program that blocks are for. */
 export function hasConvolutions({ nodes }: Program): boolean {
   return nodes.some(({ operator }) => operator === 'Conv' || operator === 'ConvTranspose' || operator === 'ConvWeight');
-}
-
-/** [O, C, kh, kw] as [O/B, C/B, kh, kw, B of C, B of O]; fewer channels than a block stay as they are. */
-export function kernelInBlocks(s: BlockSteps, weight: Tensor): string {
-  const [o, c, kh, kw] = weight.shape;
-  const [b, area] = [s.size, kh * kw];
-  const flat = s.reshape(s.writer.name(weight), [1, o, 1, c * area]);
-  const blocks = s.blocks('ReorderInput', [flat], { channels_last: 0 }); // [O/B, C·kh·kw, B]
-  if (c < b) return s.reshape(blocks, weight.shape);
-  const split = s.reshape(blocks, [o / b, c / b, b, area, b]);
-  return s.reshape(s.step('Transpose', [split], { perm: [0, 1, 3, 2, 4] }), weight.shape);
-}
-
-/** The kernel of the adjoint, [C, O, kh, kw], turned by half a circle, in blocks. */
-export function flippedKernel(s: BlockSteps, weight: Tensor): string {
-  const [o, c, kh, kw] = weight.shape;
-  const [b, area] = [s.size, kh * kw];
-  const flat = s.reshape(s.writer.name(weight), [o, c, 1, area]);
-  const blocks = s.blocks('ReorderInput', [flat], { channels_last: 0 }); // [O, C/B, kh·kw, B]
-  const split = s.reshape(blocks, [o / b, b, c / b, area, b]);
-  const turned = s.step('Transpose', [split], { perm: [2, 0, 3, 1, 4] });
-  const backwards = s.writer.constant(
-    'int32',
-    [area],
-    Int32Array.from({ length: area }, (_, i) => area - 1 - i),
-  );
-  return s.reshape(s.step('Gather', [turned, backwards], { axis: 2 }), [c, o, kh, kw]);
 }

@@ -3,7 +3,8 @@
  * only for constant weights. Values stay in blocks from one convolution to the next, through all element-wise work.
  */
 
-import { BLOCKS_DOMAIN, type BlockSteps, fitsBlocks, flippedKernel, kernelInBlocks } from './conv-block-steps.ts';
+import { BLOCKS_DOMAIN, type BlockSteps, fitsBlocks } from './conv-block-steps.ts';
+import { flippedKernel, kernelInBlocks } from './conv-kernel-blocks.ts';
 import { weightInBlocks } from './conv-weight-blocks.ts';
 import type { Node, OperatorName, Tensor } from './graph.ts';
 import type { NodeWriter } from './node-writer.ts';
@@ -99,9 +100,11 @@ export class ChannelBlocks {
       size: this.#size,
       has: tensor => this.has(tensor),
       inBlocks: tensor => this.#inBlocks(tensor),
-      blocks: (type, inputs, attributes) => this.#emit(type, inputs, attributes),
+      blocks: (type, inputs, attributes, to) => this.#emit(type, inputs, attributes, to),
       step: (type, inputs, attributes) => this.#step(type, inputs, attributes),
       reshape: (from, shape) => this.#reshape(from, shape),
+      gather: (from, order, axis) =>
+        this.#step('Gather', [from, this.#writer.constant('int32', [order.length], order)], { axis }),
     };
   }
 

@@ -18,8 +18,7 @@ export function weightInBlocks(s: BlockSteps, node: Node<'ConvWeight'>): void {
   const beside = (ow - 1) * strides[1] + kw - width - pads[1];
   const rows = height + Math.min(below, 0);
   const columns = pads[1] + width + beside;
-  const pixels = channelsLast(s, x, rows, pads[1], columns);
-  const images = s.blocks('ReorderInput', [s.reshape(pixels, [1, n, rows, columns * c])], { channels_last: 0 });
+  const images = s.reshape(imagesInBlocks(s, x, rows, pads[1], columns), [1, n, rows, columns * c]);
   const products = s.blocks('Conv', [images, imagesAsChannels(s, y, groups)], {
     kernel_shape: [oh, ow],
     strides: [1, 1],
@@ -30,11 +29,18 @@ export function weightInBlocks(s: BlockSteps, node: Node<'ConvWeight'>): void {
   const apart = s.reshape(products, [groups, o * kh * kw * c]);
   const ones = s.writer.constant('float32', [1, groups], new Float32Array(groups).fill(1));
   const sum = s.reshape(groups === 1 ? apart : s.step('MatMul', [ones, apart]), [1, o, 1, kh * kw * c]);
-  const whole = s.blocks('ReorderOutput', [sum], { channels: o, channels_last: 0 });
-  // The transposition comes last: ONNX Runtime would move it there itself, and run the node that it makes after all others.
-  s.writer.emit('Transpose', [s.reshape(whole, [o, kh, kw, c])], [s.writer.name(node.outputs[0])], {
-    perm: [0, 3, 1, 2],
-  });
+  const whole = s.blocks('ReorderOutput', [sum], { channels: o, channels_last: 0 }); // [O, kh·kw, C]
+  const name = s.writer.name(node.outputs[0]);
+  if (c % s.size !== 0) {
+    // The transposition comes last: ONNX Runtime would move it there itself, and run the node that it makes after all others.
+    s.writer.emit('Transpose', [s.reshape(whole, [o, kh, kw, c])], [name], { perm: [0, 3, 1, 2] });
+    return;
+  }
+  // A row of kh·kw taps is a map of C channels, as blocks have them.
+  const [blocks, area] = [c / s.size, kh * kw];
+  const order = Int32Array.from({ length: blocks * area }, (_, i) => (i % area) * blocks + Math.floor(i / area));
+  const maps = s.gather(s.reshape(whole, [o, blocks * area, s.size]), order, 1);
+  s.blocks('ReorderOutput', [s.reshape(maps, [o, c, kh, kw])], { channels: c, channels_last: 0 }, name);
 }
 
 /** The fewest groups of batches that give at least 12 pieces of work. */
@@ -44,29 +50,26 @@ function groupsOf(batches: number, pieces: number): number {
   return groups;
 }
 
-/** [N, rows, columns, C] of a map, with zeros for columns before its first and after its last. */
-function channelsLast(s: BlockSteps, x: Tensor, rows: number, before: number, columns: number): string {
+/**
+ * A map as [N/B, rows, columns, C, B], with zeros for columns before its first and after its last. What lies side by side in x, one
+ * channel or a block of them, is moved as a whole.
+ */
+function imagesInBlocks(s: BlockSteps, x: Tensor, rows: number, before: number, columns: number): string {
   const [n, c, height, width] = x.shape;
-  const after = columns - before - width;
-  if (!s.has(x)) {
-    const last = s.step('Transpose', [s.writer.name(x)], { perm: [0, 2, 3, 1] });
-    const reach = [0, 0, before, 0, 0, rows - height, after, 0];
-    return reach.every(p => p === 0) ? last : s.step('Pad', [last, s.writer.ints(reach)]);
-  }
-  // One more row of zeros in each image, then rows of B channels in their new order: gathering runs in threads, transposing
-  // does not.
-  const blocks = c / s.size;
-  const flat = s.reshape(s.inBlocks(x), [n, blocks * height * width, s.size]);
-  const zeros = before > 0 || after > 0;
-  const from = zeros ? s.step('Pad', [flat, s.writer.ints([0, 0, 0, 0, 1, 0])]) : flat;
-  const order = new Int32Array(rows * columns * blocks);
-  for (let i = 0; i < order.length; i++) {
+  const beside = s.has(x) ? s.size : 1;
+  const from = s.has(x) ? s.inBlocks(x) : s.writer.name(x);
+  const flat = s.reshape(from, [1, n, 1, c * height * width]);
+  const images = s.blocks('ReorderInput', [flat], { channels_last: 0 });
+  const [batches, blocks, area] = [n / s.size, c / beside, height * width];
+  const pieces = s.reshape(images, [batches, blocks * area, beside * s.size]);
+  const zeros = s.writer.constant('float32', [batches, 1, beside * s.size], new Float32Array(n * beside));
+  const order = Int32Array.from({ length: rows * columns * blocks }, (_, i) => {
     const [block, position] = [i % blocks, Math.floor(i / blocks)];
     const [row, column] = [Math.floor(position / columns), (position % columns) - before];
-    const inside = column >= 0 && column < width;
-    order[i] = inside ? (block * height + row) * width + column : blocks * height * width;
-  }
-  return s.step('Gather', [from, s.writer.constant('int32', [order.length], order)], { axis: 1 });
+    return column >= 0 && column < width ? block * area + row * width + column : blocks * area;
+  });
+  const padded = before > 0 || before + width < columns ? s.step('Concat', [pieces, zeros], { axis: 1 }) : pieces;
+  return s.gather(padded, order, 1);
 }
 
 /** A map [N, O, H, W] as a kernel [groups·O, N/groups, H, W] in blocks. */
@@ -82,6 +85,5 @@ function imagesAsChannels(s: BlockSteps, y: Tensor, groups: number): string {
     order[i] = ((batch * b + within) * blocks + block) * area + position;
   }
   const flat = s.reshape(s.inBlocks(y), [groups, order.length, b]);
-  const turned = s.step('Gather', [flat, s.writer.constant('int32', [order.length], order)], { axis: 1 });
-  return s.reshape(turned, [groups * o, images, h, w]);
+  return s.reshape(s.gather(flat, order, 1), [groups * o, images, h, w]);
 }
