@@ -7,6 +7,7 @@ import { S3aError } from '../errors.ts';
 import type { OperatorName, Program, Tensor, TensorData } from './graph.ts';
 import { type OnnxOptions, type OnnxValue, onnxGraph } from './onnx.ts';
 import {
+  CUDA_OPSET,
   externalTensorProto,
   graphProto,
   type Message,
@@ -124,6 +125,7 @@ export function toLoopOnnx(program: Program, options: OnnxOptions = {}): Uint8Ar
   });
   const first = sequence === undefined ? [] : [nodeProto({ type: 'SequenceEmpty', inputs: [], outputs: [sequence] })];
   return modelProto({
+    opset: options.cuda ? CUDA_OPSET : undefined,
     nodes: [...first, loop],
     initializers: [
       tensorProto(':on', 'bool', [], Uint8Array.of(1)),

@@ -29,6 +29,8 @@ export class OnnxWriter implements NodeWriter, FreeSizes {
   readonly standard: boolean;
   /** Whether the model is for the WebGPU provider. */
   readonly webgpu: boolean;
+  /** Whether it is for the CUDA provider. */
+  readonly cuda: boolean;
   /** Names of states that are constants. */
   readonly frozen: ReadonlySet<string>;
   readonly #named: boolean;
@@ -40,7 +42,7 @@ export class OnnxWriter implements NodeWriter, FreeSizes {
   constructor(
     program: Program,
     free: readonly FreeExtent[],
-    { standard, webgpu, named, frozen }: Required<Pick<OnnxOptions, 'standard' | 'webgpu' | 'named' | 'frozen'>>,
+    { standard, webgpu, cuda, named, frozen }: Required<Omit<OnnxOptions, 'free' | 'cpu' | 'sequence'>>,
     block: number | undefined,
   ) {
     this.frozen = frozen;
@@ -48,6 +50,7 @@ export class OnnxWriter implements NodeWriter, FreeSizes {
     this.#sizes = freeSizes(this, program.inputs, free);
     this.standard = standard;
     this.webgpu = webgpu;
+    this.cuda = cuda;
     this.#named = named;
     this.#blocks = block === undefined ? undefined : new ChannelBlocks(this, block, program.nodes);
   }

@@ -5,6 +5,7 @@ import type { FreeExtent } from './free-extents.ts';
 import type { Program, Tensor } from './graph.ts';
 import { type OnnxConstant, OnnxWriter } from './onnx-writer.ts';
 import {
+  CUDA_OPSET,
   type Dimension,
   externalTensorProto,
   modelProto,
@@ -27,6 +28,8 @@ export interface OnnxOptions {
   readonly standard?: boolean;
   /** Without what ONNX Runtime's WebGPU provider leaves to the CPU: transposes and factors inside a batched product, LogSoftmax, OneHot. */
   readonly webgpu?: boolean;
+  /** In an opset of which ONNX Runtime's CUDA provider has all that is used. */
+  readonly cuda?: boolean;
   /** Nodes have names that begin with their place (`within`), for profiles. */
   readonly named?: boolean;
   /** States that are no inputs but constants, each in an external file of its own name. */
@@ -64,6 +67,7 @@ export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array 
   const { sequence, frozen = new Set<string>() } = options;
   const value = ({ name, type, dimensions }: OnnxValue) => valueInfoProto(name, type, dimensions);
   return modelProto({
+    opset: options.cuda ? CUDA_OPSET : undefined,
     domains: options.cpu?.block === undefined ? [] : [BLOCKS_DOMAIN],
     nodes: [
       ...(sequence === undefined ? [] : [nodeProto({ type: 'SequenceEmpty', inputs: [], outputs: [sequence] })]),
@@ -84,14 +88,22 @@ export function toOnnx(program: Program, options: OnnxOptions = {}): Uint8Array 
 /** The same as a graph; throws as `toOnnx`. */
 export function onnxGraph(
   traced: Program,
-  { free = [], standard = false, webgpu = false, named = false, frozen = new Set(), cpu }: OnnxOptions = {},
+  {
+    free = [],
+    standard = false,
+    webgpu = false,
+    cuda = false,
+    named = false,
+    frozen = new Set(),
+    cpu,
+  }: OnnxOptions = {},
 ): OnnxGraph {
   const block = cpu?.block;
   const program = lowerAdjoints(
     traced,
     node => (cpu && node.operator === 'ConvWeight') || (block !== undefined && fitsBlocks(node, block)),
   );
-  const writer = new OnnxWriter(program, free, { standard, webgpu, named, frozen }, block);
+  const writer = new OnnxWriter(program, free, { standard, webgpu, cuda, named, frozen }, block);
   const describe = (name: string, { dtype, shape }: Tensor): OnnxValue => ({
     name,
     type: dtype,

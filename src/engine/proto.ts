@@ -152,6 +152,8 @@ export function nodeProto({ type, name, domain, inputs, outputs, attributes = {}
 }
 
 export interface GraphFields {
+  /** Default `OPSET`. */
+  opset?: number;
   /** Of operators beside ONNX's own and com.microsoft. */
   domains?: readonly string[];
   nodes: readonly Message[];
@@ -163,8 +165,14 @@ export interface GraphFields {
 /** ONNX opset of every graph: the first with Gelu; ONNX Runtime has had it since 1.17. */
 export const OPSET = 20;
 
+/**
+ * Opset of graphs for the CUDA provider. ONNX Runtime looks a kernel up by the version that the opset gives its operator; those of 18 the
+ * provider has had for long, while the later versions of some (Pad, Equal, AveragePool, ReduceMax) came to providers one by one.
+ */
+export const CUDA_OPSET = 18;
+
 /** A graph, of a model or inside a node. */
-export function graphProto({ nodes, initializers, inputs, outputs }: Omit<GraphFields, 'domains'>): Message {
+export function graphProto({ nodes, initializers, inputs, outputs }: Omit<GraphFields, 'domains' | 'opset'>): Message {
   const graph = new Message();
   for (const node of nodes) graph.message(1, node);
   graph.string(2, 's3a');
@@ -174,12 +182,12 @@ export function graphProto({ nodes, initializers, inputs, outputs }: Omit<GraphF
   return graph;
 }
 
-export function modelProto({ domains = [], ...graph }: GraphFields): Uint8Array {
+export function modelProto({ opset = OPSET, domains = [], ...graph }: GraphFields): Uint8Array {
   const model = new Message()
     .int(1, 9) // IR version of opset 20
     .string(2, 's3a')
     .message(7, graphProto(graph))
-    .message(8, new Message().string(1, '').int(2, OPSET))
+    .message(8, new Message().string(1, '').int(2, opset))
     .message(8, new Message().string(1, 'com.microsoft').int(2, 1));
   for (const domain of domains) model.message(8, new Message().string(1, domain).int(2, 1));
   return model.finish();

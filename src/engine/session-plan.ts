@@ -88,6 +88,7 @@ export async function planOf(traced: Program, device: Provider, options: PlanOpt
     cpu: onCpu ? { block: hasConvolutions(program) ? await channelBlock() : undefined } : undefined,
     sequence: onHost ? unread : undefined,
     webgpu: device === 'webgpu',
+    cuda: device === 'cuda',
     named: profile !== undefined,
     frozen: constants,
   };

@@ -32,7 +32,11 @@ const pooling: Spelling<'AveragePool' | 'MaxPool'> = (w, node, inputs, outputs) 
 const SPELLINGS: {
   readonly [O in OperatorName as Record<never, never> extends Operators[O] ? never : O]: Spelling<O>;
 } = {
-  Gelu: (w, node, inputs, outputs) => w.emit('Gelu', inputs, outputs, { approximate: node.attributes.approximate }),
+  Gelu: (w, node, inputs, outputs) => {
+    const { approximate } = node.attributes;
+    if (!w.cuda) return w.emit('Gelu', inputs, outputs, { approximate });
+    w.emit(approximate === 'tanh' ? 'FastGelu' : 'Gelu', inputs, outputs, {}, 'com.microsoft');
+  },
   QuickGelu: (w, node, [x], outputs) => {
     const { alpha } = node.attributes;
     if (!w.standard) return w.emit('QuickGelu', [x], outputs, { alpha: { float: alpha } }, 'com.microsoft');
