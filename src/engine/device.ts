@@ -80,3 +80,11 @@ export function deviceError(provider: Provider, message: string): S3aError {
   }
   return new S3aError('DEVICE', `could not build the session on ${provider}: ${message}`);
 }
+
+/** What ONNX Runtime says when a run fails, with what helps against a memory that is full. */
+export function runError(message: string): S3aError {
+  const isFull = /failed to allocate memory|out of memory|bad_alloc|ALLOC_FAILED/i.test(message);
+  const hint =
+    'Compute less at once: a smaller batch, --micro-batch, --grad-checkpointing; on cuda fewer --steps-per-execution.';
+  return new S3aError('RUN', `ONNX Runtime: ${message}`, isFull ? hint : undefined);
+}

@@ -49,6 +49,17 @@ describe('wrong use', () => {
     });
   });
 
+  it('a run that needs more memory than there is says what helps', async () => {
+    const x = e.input('x', 'float32', [1]);
+    const huge = e.expand(x, [2 ** 24, 2 ** 24]);
+    const session = await e.compile(e.program({ y: e.sum(e.mul(huge, huge)) }), { threads: 1 });
+    await expect(session.run({ x: Float32Array.of(1) })).rejects.toMatchObject({
+      code: 'RUN',
+      hint: expect.stringContaining('a smaller batch'),
+    });
+    await session.dispose();
+  });
+
   it('a run that ONNX Runtime refuses leaves the state and the session as they were', async () => {
     const x = e.input('x', 'int32', [1]);
     const w = e.state('w', [3]);

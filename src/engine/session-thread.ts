@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
+import { runError } from './device.ts';
 import type { TensorData } from './graph.ts';
 import type { SessionPlan } from './session-plan.ts';
 
@@ -43,7 +44,7 @@ export class SessionThread {
       this.#pending.delete(reply.id);
       if (this.#pending.size === 0) this.#worker.unref();
       if (reply.error === undefined) waiting.resolve(reply.value);
-      else waiting.reject(new S3aError('RUN', `ONNX Runtime: ${reply.error}`));
+      else waiting.reject(runError(reply.error));
     });
     this.#worker.on('error', error => this.#end(new S3aError('RUN', `the session's thread died: ${messageOf(error)}`)));
     this.#worker.on('exit', code => this.#end(new S3aError('RUN', `the session's thread ended with code ${code}`)));
