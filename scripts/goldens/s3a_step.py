@@ -23,6 +23,25 @@ def layer_of(name, blocks):
     return blocks + 1
 
 
+def moved(tower):
+    """The tower with noise on all weights, so that no bias is zero and no norm is one."""
+    with torch.no_grad():
+        for p in tower.parameters():
+            p.add_(torch.randn_like(p) * 0.1)
+    return tower
+
+
+def draw_data(steps, batch, names, width):
+    """What `run` works on: views of 8×8 pixels in eight bits, structural labels of which some are none, and prototypes."""
+    return {
+        "weak": torch.randint(0, 256, (steps, batch, 3, 8, 8), dtype=torch.uint8),
+        "strong": torch.randint(0, 256, (steps, batch, 3, 8, 8), dtype=torch.uint8),
+        "structural": torch.randint(-1, names, (steps, batch), dtype=torch.int32),
+        "present": torch.ones(steps, batch),
+        "head": F.normalize(torch.randn(names, width), dim=-1),
+    }
+
+
 def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer: None, scaler=None, skip=()):
     """As many steps as `data` has views; the student's and the teacher's weights, what each step reports, and how near a
     decision (mask or label) came to falling otherwise. Parameters that need no gradient stay, and are not in the result.

@@ -11,9 +11,8 @@ sys.modules["torchvision"] = None  # not needed here; transformers would import 
 
 import torch
 from safetensors.torch import save_file
-from torch.nn import functional as F
 
-from s3a_step import run, saved_name
+from s3a_step import draw_data, moved, run, saved_name
 from s3a_towers import WIDTH, Vit
 
 out = Path(__file__).resolve().parents[2] / "test" / "goldens" / "train"
@@ -26,17 +25,8 @@ SETTINGS = {"peak": 2e-3, "floor": 1e-4, "emaStart": 0.8, "emaEnd": 0.95, "emaSt
 
 for seed in range(200):
     torch.manual_seed(seed)
-    student = Vit(CONFIG)
-    with torch.no_grad():
-        for p in student.parameters():  # no bias stays zero and no norm stays one
-            p.add_(torch.randn_like(p) * 0.1)
-    data = {
-        "weak": torch.randint(0, 256, (STEPS, BATCH, 3, 8, 8), dtype=torch.uint8),
-        "strong": torch.randint(0, 256, (STEPS, BATCH, 3, 8, 8), dtype=torch.uint8),
-        "structural": torch.randint(-1, NAMES, (STEPS, BATCH), dtype=torch.int32),
-        "present": torch.ones(STEPS, BATCH),
-        "head": F.normalize(torch.randn(NAMES, WIDTH), dim=-1),
-    }
+    student = moved(Vit(CONFIG))
+    data = draw_data(STEPS, BATCH, NAMES, WIDTH)
     scaler = torch.amp.GradScaler("cpu", init_scale=SCALE)
     weights, reports, margin = run(student, data, SETTINGS, torch.float32, BLOCKS, scaler=scaler)
     scales = [r["lossScale"] for r in reports] + [scaler.get_scale()]

@@ -11,9 +11,8 @@ sys.modules["torchvision"] = None  # not needed here; transformers would import 
 
 import torch
 from safetensors.torch import save_file
-from torch.nn import functional as F
 
-from s3a_step import run, saved_name
+from s3a_step import draw_data, moved, run, saved_name
 from s3a_towers import WIDTH, Folded, Siglip, Vit
 
 out = Path(__file__).resolve().parents[2] / "test" / "goldens" / "train"
@@ -34,17 +33,8 @@ CASES = {
 for name, (tower, config, blocks, settings, variety) in CASES.items():
     for seed in range(100):
         torch.manual_seed(seed)
-        student = tower(config)
-        with torch.no_grad():
-            for p in student.parameters():  # no bias stays zero and no norm stays one
-                p.add_(torch.randn_like(p) * 0.1)
-        data = {
-            "weak": torch.randint(0, 256, (STEPS, BATCH, 3, 8, 8), dtype=torch.uint8),
-            "strong": torch.randint(0, 256, (STEPS, BATCH, 3, 8, 8), dtype=torch.uint8),
-            "structural": torch.randint(-1, NAMES, (STEPS, BATCH), dtype=torch.int32),
-            "present": torch.ones(STEPS, BATCH),
-            "head": F.normalize(torch.randn(NAMES, WIDTH), dim=-1),
-        }
+        student = moved(tower(config))
+        data = draw_data(STEPS, BATCH, NAMES, WIDTH)
         data["structural"][2] = -1  # a step without structural labels
         data["present"][4, 3] = 0  # a step with an image less
         weights, reports, margin = run(student, data, settings, torch.float64, blocks)

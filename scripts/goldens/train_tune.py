@@ -11,7 +11,6 @@ sys.modules["torchvision"] = None  # not needed here; transformers would import 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from safetensors.torch import save_file
-from torch.nn import functional as F
 
 import s3a_step
 from s3a_towers import WIDTH, Folded, Vit
@@ -69,21 +68,12 @@ def prepare(name, model, tokens):
 for name, (tower, config, tune) in CASES.items():
     for seed in range(100):
         torch.manual_seed(seed)
-        student = tower(config)
-        with torch.no_grad():
-            for p in student.parameters():
-                p.add_(torch.randn_like(p) * 0.1)
+        student = s3a_step.moved(tower(config))
         patches = torch.stack([torch.randperm(4)[:KEPT - 1].sort().values for _ in range(STEPS * BATCH)]).view(STEPS, BATCH, -1)
         first = torch.arange(BATCH)[None, :, None] * 5
         tokens = torch.cat([first.expand(STEPS, -1, -1), first + 1 + patches], 2).int()
         due = prepare(name, student, tokens)
-        data = {
-            "weak": torch.randint(0, 256, (STEPS, BATCH, 3, 8, 8), dtype=torch.uint8),
-            "strong": torch.randint(0, 256, (STEPS, BATCH, 3, 8, 8), dtype=torch.uint8),
-            "structural": torch.randint(-1, NAMES, (STEPS, BATCH), dtype=torch.int32),
-            "present": torch.ones(STEPS, BATCH),
-            "head": F.normalize(torch.randn(NAMES, WIDTH), dim=-1),
-        }
+        data = s3a_step.draw_data(STEPS, BATCH, NAMES, WIDTH)
 
         def count(i, *_):
             due["step"] = (i + 1) % STEPS
