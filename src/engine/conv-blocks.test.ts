@@ -12,14 +12,18 @@ const draw = (name: string, shape: readonly number[]): Float32Array => {
   return Float32Array.from({ length: e.sizeOf(shape) }, () => rng.uniform(-1, 1));
 };
 
-/** Values of all outputs by a model for the CPU, or for any runtime. */
-async function computed(program: e.Program, cpu: e.OnnxOptions['cpu']) {
+/** Values of all outputs by a model for the CPU, or for any runtime; what is not given is drawn. */
+async function computed(
+  program: e.Program,
+  cpu: e.OnnxOptions['cpu'],
+  given: Record<string, Float32Array> = {},
+): Promise<Record<string, Float32Array>> {
   const options = { logSeverityLevel: 4, intraOpNumThreads: 2 } as const;
   const session = await InferenceSession.create(e.toOnnx(program, { cpu }), options);
   try {
     const feeds = [...program.inputs].map(([name, { shape }]) => [
       name,
-      new Tensor('float32', draw(name, shape), shape),
+      new Tensor('float32', given[name] ?? draw(name, shape), shape),
     ]);
     const values = await session.run(Object.fromEntries(feeds));
     return Object.fromEntries(Object.entries(values).map(([name, { data }]) => [name, data as Float32Array]));
@@ -76,6 +80,19 @@ describe.skipIf(block === undefined)('blocks of channels (this machine has no di
       expect(dilated[name], name).toBeAllclose(expected, { rtol: 1e-4, atol: 2e-5 });
       expect(Math.max(...expected.map(v => Math.abs(v))), name).toBeGreaterThan(1e-2);
     }
+  });
+
+  it('have masks of exact zeros and ones', async () => {
+    const x = e.input('x', 'float32', [1, 16, 2, 4]);
+    const y = e.conv2d(x, e.input('weight', 'float32', [16, 16, 1, 1]));
+    const program = e.program({ mask: e.cast(e.greater(y, 0), 'float32'), y });
+    expect(Buffer.from(e.toOnnx(program, { cpu: { block } })).includes('HardSigmoid')).toBe(true);
+    const numbers = [0, -0, 1.2e-38, -1.2e-38, 1, -1, 3e38, -3e38];
+    const values = Float32Array.from({ length: 128 }, (_, i) => numbers[i % 8]);
+    const identity = Float32Array.from({ length: 256 }, (_, i) => (i % 17 === 0 ? 1 : 0));
+    const { mask, y: same } = await computed(program, { block }, { x: values, weight: identity });
+    expect(same).toEqual(values.map(v => v + 0));
+    expect(mask).toEqual(values.map(v => (v > 0 ? 1 : 0)));
   });
 
   it('leave constant kernels to ONNX Runtime, and other numbers of channels alone', () => {

@@ -41,11 +41,13 @@ interface Waiting {
 export class ChannelBlocks {
   readonly #writer: NodeWriter;
   readonly #size: number;
-  readonly #readers: ReadonlyMap<Tensor, number>;
+  readonly #readers: ReadonlyMap<Tensor, readonly Node[]>;
   /** What lies in blocks, as [N, C/B, H, W, B] under the shape [N, C, H, W]. */
   readonly #blocked = new Map<Tensor, string>();
   /** Convolutions that wait for what their one reader is: they add a value and clip at zero in the same pass. */
   readonly #waiting = new Map<Tensor, Waiting>();
+  /** Where values are positive, for one reader that makes numbers of it. */
+  readonly #positive = new Map<Tensor, Tensor>();
 
   /**
    * @param size channels in a block on this machine
@@ -54,13 +56,13 @@ export class ChannelBlocks {
   constructor(writer: NodeWriter, size: number, nodes: readonly Node[]) {
     this.#writer = writer;
     this.#size = size;
-    const readers = new Map<Tensor, number>();
-    for (const x of nodes.flatMap(({ inputs }) => inputs)) readers.set(x, (readers.get(x) ?? 0) + 1);
+    const readers = new Map<Tensor, Node[]>();
+    for (const node of nodes) for (const x of node.inputs) readers.set(x, [...(readers.get(x) ?? []), node]);
     this.#readers = readers;
   }
 
   has(tensor: Tensor): boolean {
-    return this.#blocked.has(tensor) || this.#waiting.has(tensor);
+    return this.#blocked.has(tensor) || this.#waiting.has(tensor) || this.#positive.has(tensor);
   }
 
   /** Writes a node if it is to be computed in blocks; false leaves it to the writer. */
@@ -76,7 +78,7 @@ export class ChannelBlocks {
       return true;
     }
     if (node.operator === 'ReduceSum') return this.#sumOfChannels(node as Node<'ReduceSum'>);
-    return this.#joined(node) || (ELEMENTWISE.has(node.operator) && this.#elementwise(node));
+    return this.#joined(node) || this.#mask(node) || (ELEMENTWISE.has(node.operator) && this.#elementwise(node));
   }
 
   /** Writes a value that lies in blocks under a name, as ONNX has it. */
@@ -145,7 +147,7 @@ export class ChannelBlocks {
 
   /** Keeps a convolution back where its one reader may become part of it. */
   #await(tensor: Tensor, waiting: Waiting): void {
-    if (this.#readers.get(tensor) === 1) this.#waiting.set(tensor, waiting);
+    if (this.#readers.get(tensor)?.length === 1) this.#waiting.set(tensor, waiting);
     else this.#settle(tensor, waiting);
   }
 
@@ -203,6 +205,28 @@ export class ChannelBlocks {
       this.#step('ReduceSum', [from, this.#writer.ints([axis])], { keepdims: 0 });
     const image = this.#reshape(sum(this.#reshape(this.#inBlocks(x), [n, c * h * w]), 0), [c / b, h * w, b]);
     this.#writer.emit('Reshape', [sum(image, 1), this.#writer.ints(y.shape)], [this.#writer.name(y)]);
+    return true;
+  }
+
+  /**
+   * 1 where a value is positive and else 0, in one pass that runs in threads (ONNX Runtime's Cast of such a condition does not). What is
+   * less than 3·10⁻³⁹, which no number of full precision is, gets less than 1.
+   */
+  #mask({ operator, inputs: [x, bound], outputs: [y] }: Node): boolean {
+    if (operator === 'Greater') {
+      const { source } = bound;
+      const [reader, ...others] = this.#readers.get(y) ?? [];
+      if (!this.#blocked.has(x) || x.dtype !== 'float32' || source.kind !== 'constant') return false;
+      if (bound.shape.length > 0 || source.data[0] !== 0 || reader?.operator !== 'Cast' || others.length > 0)
+        return false;
+      if ((reader as Node<'Cast'>).attributes.to !== 'float32') return false;
+      this.#positive.set(y, x);
+      return true;
+    }
+    const of = operator === 'Cast' && this.#positive.get(x);
+    if (!of) return false;
+    const steep = { alpha: { float: 3.4e38 }, beta: { float: 0 } };
+    this.#blocked.set(y, this.#step('HardSigmoid', [this.#inBlocks(of)], steep));
     return true;
   }
 
