@@ -10,9 +10,10 @@ from pathlib import Path
 sys.modules["torchvision"] = None  # not needed here; transformers would import it, and fail where it does not fit torch
 
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
+
+from tower_record import record_towers
 
 out = Path(__file__).resolve().parents[2] / "test" / "goldens" / "clip"
 CORPUS = """a photo of a cat. a photo of the large dog. art of the sea lion. itap of a bald eagle. a bad photo of the tabby cat.
@@ -88,22 +89,9 @@ for name, shape in SHAPES.items():
     model = model.double()
     texts = TEXTS[:6]
     ids = tok(texts, padding="max_length", truncation=True, max_length=16, return_tensors="pt").input_ids
-    pixels = torch.randn(6, 3, 32, 32).float()
-    output = model(input_ids=ids, pixel_values=pixels.double(), output_hidden_states=True)
-    target = torch.randn(6, shape["projection_dim"]).float()
-    # A loss on the features before they are normalised.
-    image = model.visual_projection(model.vision_model(pixels.double()).pooler_output)
-    text = model.text_projection(model.text_model(ids).pooler_output)
-    ((image * text).mean() + ((image + text) * target.double()).mean()).backward()
-    grads = {n: p.grad for n, p in model.named_parameters() if n in GRADIENTS}
-    assert len(grads) == len(GRADIENTS)
-    save_file({
-        "pixels": pixels, "target": target, "ids": ids.int(),
-        "image": image.detach().float(), "text": text.detach().float(), "logits": output.logits_per_image.detach().float().contiguous(),
-        "vision_hidden_1": output.vision_model_output.hidden_states[1].detach().float().contiguous(),
-        "text_hidden_1": output.text_model_output.hidden_states[1].detach().float().contiguous(),
-        **{f"gradients/{n}": g.float().contiguous() for n, g in grads.items()},
-    }, folder / "golden.safetensors")
+    record_towers(folder / "golden.safetensors", model, ids, 32, shape["projection_dim"],
+                  lambda pixels, ids: (model.visual_projection(model.vision_model(pixels).pooler_output),
+                                       model.text_projection(model.text_model(ids).pooler_output)), GRADIENTS)
     if name == "gelu":
         whole = [tok(t).input_ids for t in TEXTS]
         cut = tok(TEXTS, padding="max_length", truncation=True, max_length=16).input_ids

@@ -18,8 +18,6 @@ sys.modules["torchvision"] = None  # not needed here; transformers would import 
 import numpy as np
 import sentencepiece
 import torch
-from PIL import Image
-from safetensors.torch import save_file
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import SiglipConfig, SiglipModel
@@ -27,6 +25,9 @@ from transformers.convert_slow_tokenizer import SpmConverter
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.siglip.tokenization_siglip import SiglipTokenizer
 from transformers.models.siglip2.tokenization_siglip2 import Siglip2Tokenizer
+
+from pattern import pattern
+from tower_record import record_towers
 
 out = Path(__file__).resolve().parents[2] / "test" / "goldens" / "clip"
 CORPUS = """a photo of a cat. a photo of the large dog. art of the sea lion. itap of a bald eagle. a bad photo of the tabby cat.
@@ -147,36 +148,13 @@ for name, shape in SHAPES.items():
 
     model = model.double()
     ids = tok(TEXTS[:6], padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt").input_ids
-    pixels = torch.randn(6, 3, size, size).float()
-    output = model(input_ids=ids, pixel_values=pixels.double(), output_hidden_states=True)
-    target = torch.randn(6, shape["vision"]["hidden_size"]).float()
-    # A loss on the features before they are normalised.
-    image = model.vision_model(pixels.double()).pooler_output
-    text = model.text_model(ids).pooler_output
-    ((image * text).mean() + ((image + text) * target.double()).mean()).backward()
-    grads = {n: p.grad for n, p in model.named_parameters() if n in GRADIENTS}
-    assert len(grads) == len(GRADIENTS)
-    save_file({
-        "pixels": pixels, "target": target, "ids": ids.int(),
-        "image": image.detach().float(), "text": text.detach().float(), "logits": output.logits_per_image.detach().float().contiguous(),
-        "vision_hidden_1": output.vision_model_output.hidden_states[1].detach().float().contiguous(),
-        "text_hidden_1": output.text_model_output.hidden_states[1].detach().float().contiguous(),
-        **{f"gradients/{n}": g.float().contiguous() for n, g in grads.items()},
-    }, folder / "golden.safetensors")
+    record_towers(folder / "golden.safetensors", model, ids, size, shape["vision"]["hidden_size"],
+                  lambda pixels, ids: (model.vision_model(pixels).pooler_output, model.text_model(ids).pooler_output), GRADIENTS)
     whole = [tok(t).input_ids for t in TEXTS]
     cut = tok(TEXTS, padding="max_length", truncation=True, max_length=LENGTH).input_ids
     (folder / "tokens.json").write_text(json.dumps({"texts": TEXTS, "ids": whole, "padded": cut}, ensure_ascii=False) + "\n")
     if name == "siglip":
         (folder / "converted-tokenizer.json").write_text(Converter(tok).converted().to_str() + "\n")
-
-
-def pattern(width, height):
-    """The same pixels as `pattern` in test/images.ts."""
-    y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
-    noise = (x * 7919 + y * 104729 + c * 1299709 + x * y * 31) % 113
-    smooth = (x * 160) // width + (y * 90) // height + c * 7
-    flash = np.where((x * 5 + y * 3) % 23 == 0, 255, 0)
-    return Image.fromarray(np.maximum(np.minimum(noise + smooth - 30, 255), flash).clip(0, 255).astype(np.uint8))
 
 
 images = []
