@@ -87,8 +87,8 @@ function begins(body: DataView, text: string): boolean {
 
 /** Whether EXIF data says that the first row is at the top and the first column left, or leaves it out. */
 function isUpright(body: DataView): boolean {
-  const tiff = new DataView(body.buffer, body.byteOffset + 6, Math.max(0, body.byteLength - 6));
-  if (tiff.byteLength < 14 || body.getUint16(4) !== 0) return false;
+  if (body.byteLength < 20 || body.getUint16(4) !== 0) return false;
+  const tiff = new DataView(body.buffer, body.byteOffset + 6, body.byteLength - 6);
   const little = begins(tiff, 'II');
   const directory = tiff.getUint32(4, little);
   if (!(little || begins(tiff, 'MM')) || tiff.getUint16(2, little) !== 42 || directory + 2 > tiff.byteLength)
