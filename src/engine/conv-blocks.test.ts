@@ -82,6 +82,22 @@ describe.skipIf(block === undefined)('blocks of channels (this machine has no di
     }
   });
 
+  it('have the same bits for small maps that lie side by side', async () => {
+    // 32 images fill blocks and lie side by side; 20 do not.
+    const made = (batch: number): e.Program => {
+      const [x, added] = ['x', 'added'].map(name => e.input(name, 'float32', [batch, 32, 5, 4]));
+      const [first, second] = ['first', 'second'].map(name => e.input(name, 'float32', [32, 32, 3, 3]));
+      const inner = e.relu(e.conv2d(x, first, e.input('bias', 'float32', [32]), { padding: 1 }));
+      const y = e.add(e.conv2d(inner, second, undefined, { padding: 1 }), added);
+      return e.program({ y, dx: e.gradient(e.sum(e.mul(y, y)), [x])[0] });
+    };
+    const [whole, part] = await Promise.all([32, 20].map(batch => computed(made(batch), { block })));
+    expect(part.y).toEqual(whole.y.slice(0, part.y.length));
+    expect(part.dx).toEqual(whole.dx.slice(0, part.dx.length));
+    expect(Buffer.from(e.toOnnx(made(32), { cpu: { block } })).includes('dilations')).toBe(true);
+    expect(Buffer.from(e.toOnnx(made(20), { cpu: { block } })).includes('dilations')).toBe(false);
+  });
+
   it('have masks of exact zeros and ones', async () => {
     const x = e.input('x', 'float32', [1, 16, 2, 4]);
     const y = e.conv2d(x, e.input('weight', 'float32', [16, 16, 1, 1]));

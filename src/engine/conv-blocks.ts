@@ -5,6 +5,7 @@
 
 import { BLOCKS_DOMAIN, type BlockSteps, fitsBlocks } from './conv-block-steps.ts';
 import { flippedKernel, kernelInBlocks } from './conv-kernel-blocks.ts';
+import { type BlockedConvolution, writeConvolution } from './conv-small-maps.ts';
 import { weightInBlocks } from './conv-weight-blocks.ts';
 import type { Node, OperatorName, Tensor } from './graph.ts';
 import type { NodeWriter } from './node-writer.ts';
@@ -31,12 +32,6 @@ const ELEMENTWISE: ReadonlySet<OperatorName> = new Set<OperatorName>([
   ...(['Equal', 'Greater', 'GreaterOrEqual', 'And', 'Where', 'Cast'] as const),
 ]);
 
-/** A convolution that is not written yet: its input, kernel, bias and what is added. */
-interface Waiting {
-  readonly inputs: readonly string[];
-  readonly attributes: Record<string, AttributeValue>;
-}
-
 /** Writes nodes in blocks; one for each model that is written. */
 export class ChannelBlocks {
   readonly #writer: NodeWriter;
@@ -45,7 +40,7 @@ export class ChannelBlocks {
   /** What lies in blocks, as [N, C/B, H, W, B] under the shape [N, C, H, W]. */
   readonly #blocked = new Map<Tensor, string>();
   /** Convolutions that wait for what their one reader is: they add a value and clip at zero in the same pass. */
-  readonly #waiting = new Map<Tensor, Waiting>();
+  readonly #waiting = new Map<Tensor, BlockedConvolution>();
   /** Where values are positive, for one reader that makes numbers of it. */
   readonly #positive = new Map<Tensor, Tensor>();
 
@@ -146,14 +141,14 @@ export class ChannelBlocks {
   }
 
   /** Keeps a convolution back where its one reader may become part of it. */
-  #await(tensor: Tensor, waiting: Waiting): void {
+  #await(tensor: Tensor, waiting: BlockedConvolution): void {
     if (this.#readers.get(tensor)?.length === 1) this.#waiting.set(tensor, waiting);
     else this.#settle(tensor, waiting);
   }
 
-  #settle(tensor: Tensor, { inputs, attributes }: Waiting): void {
+  #settle(tensor: Tensor, waiting: BlockedConvolution): void {
     this.#waiting.delete(tensor);
-    this.#blocked.set(tensor, this.#emit('Conv', inputs, attributes));
+    this.#blocked.set(tensor, writeConvolution(this.#steps, waiting, tensor.shape));
   }
 
   /** A sum with a convolution that waits, and its clipping at zero, are part of it. */
@@ -163,7 +158,7 @@ export class ChannelBlocks {
     const waiting = this.#waiting.get(of)!;
     if (operator === 'Relu') {
       this.#waiting.delete(of);
-      this.#settle(y, { ...waiting, attributes: { ...waiting.attributes, activation: 'Relu' } });
+      this.#settle(y, { ...waiting, activation: 'Relu' });
       return true;
     }
     const added = inputs.find(x => x !== of);
@@ -175,7 +170,7 @@ export class ChannelBlocks {
     return true;
   }
 
-  #convolution(node: Node<'Conv' | 'ConvTranspose'>): Waiting {
+  #convolution(node: Node<'Conv' | 'ConvTranspose'>): BlockedConvolution {
     const [x, weight, bias] = node.inputs;
     const { strides, pads } = node.attributes;
     const [, , kh, kw] = weight.shape;
@@ -184,7 +179,7 @@ export class ChannelBlocks {
     const inputs = [from, transposed ? flippedKernel(this.#steps, weight) : kernelInBlocks(this.#steps, weight)];
     if (bias) inputs.push(this.#writer.name(bias));
     const reach = transposed ? pads.map((before, i) => (i % 2 === 0 ? kh : kw) - 1 - before) : pads;
-    return { inputs, attributes: { kernel_shape: [kh, kw], strides, pads: reach, group: 1 } };
+    return { from: x.shape, inputs, kernel: [kh, kw], strides, pads: reach };
   }
 
   #averagePool({ inputs: [x], attributes: { kernel, strides, pads } }: Node<'AveragePool'>): string {
