@@ -2,12 +2,9 @@
 import { S3aError } from '../errors.ts';
 import { cannotWrite, filesIn, repoCache, tagCache } from './cache.ts';
 import { byHand, explain, isOfTheDisk, leavesCache } from './failures.ts';
-import { fetchWeights, listFiles, type Opened, type Session, subject } from './fetch.ts';
+import { fetchWeights, type Opened, type Session, subject } from './fetch.ts';
 import { isCommit, type RepoName } from './names.ts';
-import { patiently } from './retry.ts';
-
-// Tokenizers of many languages have 20 MB.
-const MAX_SMALL = 128 << 20;
+import { refuseLarge, revisionOf } from './revision.ts';
 
 /** What is wanted of a repository. */
 export interface WantedFiles {
@@ -69,20 +66,15 @@ async function online(
   spare: boolean,
 ): Promise<{ folder: string; commit: string }> {
   const { session, cache, name } = opened;
-  const { api, signal } = session;
-  const patience = { ...session.patience, retries: spare ? 0 : Math.min(2, session.patience.retries) };
-  const commit = isCommit(name.revision)
-    ? name.revision
-    : await patiently(patience, signal, () => api.commitOf(name, signal));
-  const files = await patiently(spare ? patience : session.patience, signal, () => listFiles(opened, commit));
+  const { commit, files } = await revisionOf(opened, spare);
   const lost = wanted.lacks(files);
   if (lost !== undefined) throw new S3aError('MODEL', `${name.repo} has no ${lost}`, wanted.hint(lost));
   const names = wanted.files(files);
-  const large = names.find(file => file.endsWith('.json') && (files.get(file)?.size ?? 0) > MAX_SMALL);
-  if (large !== undefined) {
-    const what = `${name.repo} lists ${large} with ${files.get(large)?.size} bytes, which is no ${large}`;
-    throw new S3aError('MODEL', what, 'Choose another model or revision.');
-  }
+  refuseLarge(
+    opened,
+    files,
+    names.filter(file => file.endsWith('.json')),
+  );
   // After a kill the part that is here must be found; a complete older copy stays known until the new one is whole.
   if (!spare) await cache.remember(name.revision, commit);
   await fetchWeights(opened, commit, files, names);

@@ -5,8 +5,9 @@ import { readConfigs, smallAmong, tokenizerAmong, type Weights, weightsAmong } f
 import { byHand, explain, isOfTheDisk, leavesCache } from './failures.ts';
 import { type Files, fetchFiles, fetchWeights, listFiles, type Opened, type Session, subject } from './fetch.ts';
 import { jsonReader, type Look, lookAt, oneFile, type Wanted } from './look.ts';
-import { isCommit, isRepoName, type RepoName, shown } from './names.ts';
+import { isRepoName, type RepoName, shown } from './names.ts';
 import { patiently } from './retry.ts';
+import { refuseLarge, revisionOf } from './revision.ts';
 
 /** A model of the hub on this disk. */
 export interface Obtained {
@@ -16,9 +17,6 @@ export interface Obtained {
   /** The folder of the tokenizer, where another repository keeps it. */
   readonly tokenizer?: string;
 }
-
-// The largest tokenizer of the known models has 34 MB.
-const MAX_SMALL = 128 << 20;
 
 /**
  * Makes sure that the needed files of a model are in the cache.
@@ -78,13 +76,7 @@ function offline(opened: Opened, look: Look | undefined): S3aError {
 /** @param spare whether there is a complete copy in the cache, so that one question is enough */
 async function online(opened: Opened, spare: boolean): Promise<Obtained> {
   const { session, cache, name, wanted } = opened;
-  const { api, signal } = session;
-  // Who has no network should hear of it soon; a hub that has answered once is given more time.
-  const patience = { ...session.patience, retries: spare ? 0 : Math.min(2, session.patience.retries) };
-  const commit = isCommit(name.revision)
-    ? name.revision
-    : await patiently(patience, signal, () => api.commitOf(name, signal));
-  const files = await patiently(spare ? patience : session.patience, signal, () => listFiles(opened, commit));
+  const { commit, files } = await revisionOf(opened, spare);
   const folder = cache.snapshot(commit);
   // After a kill the part that is here must be found; a complete older copy stays known until the new one is whole.
   if (!spare) await cache.remember(name.revision, commit);
@@ -106,13 +98,9 @@ async function online(opened: Opened, spare: boolean): Promise<Obtained> {
   return obtained(opened, commit, await lookAt(folder, name, wanted), weights);
 }
 
-/** Configs and tokenizers; throws S3aError MODEL for one that is far too large to be that, and what `fetchFiles` throws. */
+/** Configs and tokenizers; throws what `refuseLarge` and `fetchFiles` throw. */
 async function fetchSmall(opened: Opened, commit: string, files: Files, wanted: readonly string[]): Promise<void> {
-  const large = wanted.find(name => (files.get(name)?.size ?? 0) > MAX_SMALL);
-  if (large !== undefined) {
-    const what = `${opened.name.repo} lists ${large} with ${files.get(large)?.size} bytes, which is no ${large}`;
-    throw new S3aError('MODEL', what, 'Choose another model or revision.');
-  }
+  refuseLarge(opened, files, wanted);
   await fetchFiles(opened, commit, files, wanted);
 }
 
