@@ -27,6 +27,21 @@ export async function splitOfList(root: string, list: readonly Listed[]): Promis
   };
 }
 
+/** Two splits whose lists count classes by any numbers: a label becomes the place of its number in `numbers`. */
+export async function splitsOfLists(
+  root: string,
+  lists: { readonly train: readonly Listed[]; readonly test: readonly Listed[] },
+  numbers: readonly number[],
+): Promise<{ train: RawSplit; test: RawSplit }> {
+  const place = new Map(numbers.map((label, i) => [label, i]));
+  const split = (list: readonly Listed[]): Promise<RawSplit> =>
+    splitOfList(
+      root,
+      list.map(({ file, label }) => ({ file, label: place.get(label)! })),
+    );
+  return { train: await split(lists.train), test: await split(lists.test) };
+}
+
 /** All images of the sub-folders, in the order of the classes and then of their names; a folder that is missing has none. */
 export async function splitOfFolders(root: string, folders: readonly string[]): Promise<RawSplit> {
   const list: Listed[] = [];

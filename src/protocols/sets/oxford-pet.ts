@@ -1,7 +1,7 @@
 /** Oxford-IIIT Pet: 37 breeds, `images/Abyssinian_1.jpg`, with `annotations/trainval.txt` and `annotations/test.txt`. */
 import { S3aError } from '../../errors.ts';
 import { linesOf, need, safePath } from '../data-folder.ts';
-import { classOfName, type Listed, splitOfList } from '../listed.ts';
+import { classOfName, type Listed, splitsOfLists } from '../listed.ts';
 import type { Protocol, RawProtocol } from '../protocol.ts';
 
 const wanted = {
@@ -38,17 +38,11 @@ export const oxfordPet: Protocol = {
       }
       return list;
     };
-    const [train, test] = [await read('trainval.txt'), await read('test.txt')];
+    const lists = { train: await read('trainval.txt'), test: await read('test.txt') };
     const labels = [...breeds.keys()].sort((a, b) => a - b);
-    const place = new Map(labels.map((label, i) => [label, i]));
-    const split = (list: readonly Listed[]) =>
-      splitOfList(
-        images,
-        list.map(({ file, label }) => ({ file, label: place.get(label)! })),
-      );
     return {
       classes: labels.map(label => classOfName(breeds.get(label)!)),
-      splits: { train: await split(train), test: await split(test) },
+      splits: await splitsOfLists(images, lists, labels),
     };
   },
 };

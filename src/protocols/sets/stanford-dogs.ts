@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { S3aError } from '../../errors.ts';
 import { need, safePath } from '../data-folder.ts';
-import { classOfSynset, type Listed, splitOfList } from '../listed.ts';
+import { classOfSynset, type Listed, splitsOfLists } from '../listed.ts';
 import { type MatValue, matText, numbersOf, readMat } from '../mat-file.ts';
 import type { Protocol, RawProtocol } from '../protocol.ts';
 
@@ -31,15 +31,9 @@ export const stanfordDogs: Protocol = {
       breeds.set(label, breed);
     }
     const labels = [...breeds.keys()].sort((a, b) => a - b);
-    const place = new Map(labels.map((label, i) => [label, i]));
-    const split = (list: readonly Listed[]) =>
-      splitOfList(
-        images,
-        list.map(({ file, label }) => ({ file, label: place.get(label)! })),
-      );
     return {
       classes: labels.map(label => classOfSynset(breeds.get(label)!.split('-')[0])),
-      splits: { train: await split(lists.train), test: await split(lists.test) },
+      splits: await splitsOfLists(images, lists, labels),
     };
   },
 };
