@@ -48,7 +48,7 @@ export async function peakOf(step: string, steps: number, threads?: number): Pro
   const plan = tunePlan(config);
   const gradCheckpointing = again !== undefined;
   const graph = stepProgram({ config, batch, names: 1000, logitScale: 100, plan, gradCheckpointing });
-  const { resident, live } = programMemory(graph, gradCheckpointing);
+  const { resident, live } = programMemory(graph, { lean: gradCheckpointing });
   const weights = initialise(config, visionParameters(config), 0);
   const gigabytes = (bytes: number): number => Math.round(bytes / 2 ** 20) / 1024;
   const before = process.memoryUsage().rss;

@@ -30,6 +30,8 @@ function peaksOf(
     names: 10,
     rows: 8,
     embedBatch: 8,
+    device: 'cpu' as const,
+    calls: 1,
     workers: 2,
     decoded: 5e6,
     renews: false,
@@ -76,4 +78,20 @@ it('is, with kept activations, most while they are computed, or when the network
 
 it('has constants where few images are embedded at once', () => {
   expect(peaksOf({}, { embedBatch: 4 }).embed.parts.weights).toBe(3 * tower);
+});
+
+it('counts the stacks of calls of several steps, and what a card holds', () => {
+  const [single, several] = [peaksOf({ batch: 64 }).train, peaksOf({ batch: 64 }, { calls: 6 }).train];
+  // Two views, labels, which rows are there, and six scalars: one stack is used and one is made.
+  const fed = 4 * (2 * 64 * 3 * 32 * 32 + 2 * 64 + 6);
+  expect(several.parts.images).toBe(single.parts.images + 2 * 6 * fed);
+  expect(single.card).toBeUndefined();
+  const cuda = peaksOf({ batch: 64 }, { calls: 6, device: 'cuda' }).train;
+  // On the host the states, once; on the card three times, but for the prototypes, with a stack and the values.
+  expect(cuda.parts.weights).toBeGreaterThan(4 * tower);
+  expect(cuda.parts.weights).toBeLessThan(4.1 * tower);
+  expect(cuda.card).toBeGreaterThan(12 * tower + 6 * fed);
+  expect(cuda.card).toBeLessThan(12.1 * tower + 6 * fed + 1.2 * single.parts.values + 5 * tower);
+  const webgpu = peaksOf({ batch: 64 }, { device: 'webgpu' }).train;
+  expect(webgpu.card).toBeLessThan(cuda.card! - 4 * tower);
 });

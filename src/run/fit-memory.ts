@@ -3,8 +3,9 @@ import type { ClipConfig } from '../clip/towers/config.ts';
 import type { Parameters } from '../clip/towers/parameters.ts';
 import { textTower } from '../clip/towers/text.ts';
 import { visionTower } from '../clip/towers/vision.ts';
-import { input, type Program, program, sizeOf, state, type Tensor } from '../engine/index.ts';
-import { programMemory } from '../train/estimate.ts';
+import { input, type Program, type Provider, program, sizeOf, state, type Tensor } from '../engine/index.ts';
+import { fedBytes } from '../train/calls.ts';
+import { type MemoryOptions, programMemory } from '../train/estimate.ts';
 import { frozenPart } from '../train/tower.ts';
 import type { TunePlan } from '../train/tune.ts';
 
@@ -20,7 +21,7 @@ export interface MemoryParts {
   readonly weights: number;
   /** Values between nodes, tables of features and prototypes. */
   readonly values: number;
-  /** Decoded images and batches that wait. */
+  /** Decoded images and batches that wait, also in stacks for calls of several steps. */
   readonly images: number;
 }
 
@@ -30,6 +31,8 @@ export interface StageMemory {
   /** The sum of the parts. */
   readonly bytes: number;
   readonly parts: MemoryParts;
+  /** In training on a GPU, the bytes on the card besides: states, values and batches; from sizes, never measured. */
+  readonly card?: number;
 }
 
 export interface FitSizes {
@@ -38,6 +41,9 @@ export interface FitSizes {
   /** The step as it is compiled. */
   readonly graph: Program;
   readonly lean: boolean;
+  readonly device: Provider;
+  /** Runs of the graph in one call, at most. */
+  readonly calls: number;
   /** Bytes of the process before any weight is read. */
   readonly process: number;
   readonly images: number;
@@ -59,7 +65,7 @@ const ARENA = 1.5;
 /** Constants are there as they were given, as ONNX Runtime reads them, and laid out for products. */
 const CONSTANT = 3;
 /** The share of a tower's weights that the allocator keeps when the tower is released. */
-const KEPT = 0.4;
+const KEPT = 0.7;
 /** Images embedded at once where labels are renewed, texts embedded at once, and their tokens. */
 const RENEWED = 32;
 const TEXTS = 64;
@@ -91,26 +97,38 @@ export function fitMemory(sizes: FitSizes): StageMemory[] {
     stage: stage as StageMemory['stage'],
     bytes: bytesOf(parts),
     parts,
+    ...(stage === 'train' && sizes.device !== 'cpu' ? { card: cardBytes(sizes) } : {}),
   }));
+}
+
+/** What the steps hold on a card. */
+function cardBytes({ graph, device, calls }: FitSizes): number {
+  const loops = device === 'cuda' && calls > 1;
+  const { resident, live } = programMemory(graph, { device, loops });
+  return resident + ARENA * live + (loops ? calls * fedBytes(graph) : 0);
 }
 
 type Held = Pick<MemoryParts, 'weights' | 'values'>;
 
 /** What the stage `train` holds at once: while activations are kept, in its steps, and when the networks are read back. */
 function trainingPeaks(
-  { config, plan, graph, lean, rows, decoded, images, names, renews }: FitSizes,
+  { config, plan, graph, lean, device, calls, rows, decoded, images, names, renews }: FitSizes,
   embedding: Held,
   waiting: (batch: number, views: number) => number,
 ): Partial<MemoryParts>[] {
   const kept = plan.cachedViews > 0;
-  const step = memoryOf(graph, plan.frozen.length > 0, lean);
+  const onCpu = memoryOf(graph, plan.frozen.length > 0, { lean, loops: calls > 1 });
+  // What a card computes lies there; the states are here before the first step, and under cuda after each call.
+  const step = device === 'cpu' ? onCpu : { weights: programMemory(graph, { device }).states, values: 0 };
+  // One stack is used, and one is made.
+  const stacks = calls > 1 ? 2 * calls * fedBytes(graph) : 0;
   const tables = 4 * config.projection_dim * (names + 2 * images);
   // The teacher is read out of the step's session, and embeds in one of its own.
   const renewal = renews && !kept ? memoryOf(imageProgram(config, RENEWED)) : { weights: 0, values: 0 };
   const steps = {
     weights: step.weights + 2 * renewal.weights,
     values: step.values + renewal.values + tables,
-    images: kept ? 0 : waiting(rows, 2) + decoded,
+    images: stacks + (kept ? 0 : waiting(rows, 2) + decoded),
   };
   const whole = sizesOf(imageProgram(config, 1)) + sizesOf(textProgram(config, 1, textLengths(config)[0]));
   const saved = { weights: whole, values: embedding.values + tables, images: 0 };
@@ -120,8 +138,8 @@ function trainingPeaks(
 }
 
 /** Weights and values of a program's session; with `frozen` the states that it does not replace are constants. */
-function memoryOf(traced: Program, frozen = false, lean = false): Held {
-  const { resident, live } = programMemory(traced, lean);
+function memoryOf(traced: Program, frozen = false, options: MemoryOptions = {}): Held {
+  const { resident, live } = programMemory(traced, options);
   return { weights: resident + (frozen ? (CONSTANT - 1) * sizesOf(traced) : 0), values: ARENA * live };
 }
 

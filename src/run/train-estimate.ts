@@ -5,9 +5,10 @@ import { clipParameters } from '../clip/checkpoint/checkpoint.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
 import type { ConfigInput } from '../config/fields.ts';
 import { parseConfig } from '../config/schema.ts';
-import { sizeOf } from '../engine/index.ts';
+import { chooseDevice, sizeOf } from '../engine/index.ts';
 import { listImages } from '../images/source.ts';
 import { activationBytes } from '../train/activations.ts';
+import { runsPerCall } from '../train/calls.ts';
 import { measurePace } from '../train/pace.ts';
 import { precisionStart } from '../train/precision.ts';
 import { planSteps } from '../train/schedule.ts';
@@ -65,9 +66,23 @@ export async function estimateTraining(images: readonly string[], options: Confi
     };
     const [graph, lean] = [stepProgram(step), isLean(step)];
     const renewals = Math.max(0, config.epochs - config.renewFrom);
-    const { threads, device, workers, cacheBytes, embedBatch } = config;
+    const { threads, workers, cacheBytes, embedBatch, stepsPerExecution } = config;
+    const { device } = await chooseDevice(config.device);
+    const most = runsPerCall(graph, { device, stepsPerExecution, runs });
+    const calls = Math.min(most, runs * steps.stepsPerEpoch);
     const stages = fitMemory({
-      ...{ config: model, plan, graph, lean, rows: steps.micro, embedBatch, workers, renews: renewals > 0 },
+      ...{
+        config: model,
+        plan,
+        graph,
+        lean,
+        device,
+        calls,
+        rows: steps.micro,
+        embedBatch,
+        workers,
+        renews: renewals > 0,
+      },
       ...{ images: files.length, names: entries.length, process: process.memoryUsage().rss },
       decoded: Math.min(cacheBytes, await decodedBytes(root, files)),
     });
@@ -75,7 +90,7 @@ export async function estimateTraining(images: readonly string[], options: Confi
     const weights = await checkpoint.readWeights(visionParameters(model).map(({ name }) => name));
     const states = { ...startWeights(weights, plan, config.seed), ...precisionStart(config.precision) };
     const pace = await measurePace({
-      ...{ graph, lean, rows: steps.micro, states, plan, threads, device, workers, cacheBytes },
+      ...{ graph, lean, calls, rows: steps.micro, states, plan, threads, device, workers, cacheBytes },
       data: { config: model, preprocess, root, files, weights },
     });
     const kept = plan.cachedViews > 0;
@@ -134,6 +149,7 @@ export function describeTraining({ images, steps, memory, stages, disk, seconds 
         : `${(seconds / 3600).toFixed(1)} h`;
   const gib = (bytes: number): string => (bytes / 2 ** 30).toFixed(1);
   const peaks = stages.map(({ stage, bytes }) => `${stage} ${gib(bytes)}`).join(', ');
+  const card = stages.flatMap(({ card }) => (card === undefined ? [] : [` and ${gib(card)} GiB on the card`])).join('');
   const kept = disk > 0 ? `, ${gib(disk)} GiB on the disk for activations` : '';
-  return `Training on ${images.toLocaleString('en-US')} images takes ${steps.toLocaleString('en-US')} steps, about ${time}; the fit takes ${gib(memory)} GiB of memory (${peaks})${kept}`;
+  return `Training on ${images.toLocaleString('en-US')} images takes ${steps.toLocaleString('en-US')} steps, about ${time}; the fit takes ${gib(memory)} GiB of memory (${peaks})${card}${kept}`;
 }

@@ -41,6 +41,14 @@ describe('calls', () => {
     expect(Object.keys(calls[0].runs[0])).toEqual(['name']);
   });
 
+  it('have what there is where there is less than was told', async () => {
+    const lengths: number[] = [];
+    for await (const { feeds } of callsOf(counted(5).runs, { most: 4, total: Infinity, runs: 1 })) {
+      lengths.push(feeds.x.length, feeds.label.length);
+    }
+    expect(lengths).toEqual([8, 4, 2, 1]);
+  });
+
   it('of one run leave feeds as they are and make none ahead', async () => {
     const { told, runs } = counted(3);
     let seen = 0;

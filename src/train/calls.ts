@@ -69,7 +69,7 @@ export interface Call<R extends FedRun> {
 export interface CallPlan {
   /** Most runs of a call. */
   readonly most: number;
-  /** Runs of all calls together. */
+  /** Runs of all calls together, at most. */
   readonly total: number;
   /** Runs that make a step: a call of less than a step does not go beyond its end. */
   readonly runs: number;
@@ -103,7 +103,12 @@ export async function* callsOf<R extends FedRun>(runs: AsyncIterable<R>, plan: C
       made.push(run);
     }
     done += made.length;
-    return made.length === 0 ? undefined : { feeds: stacks, runs: made };
+    if (made.length === 0) return undefined;
+    const cut = Object.entries(stacks).map(([name, stack]) => [
+      name,
+      stack.subarray(0, (stack.length / count) * made.length),
+    ]);
+    return { feeds: made.length === count ? stacks : Object.fromEntries(cut), runs: made };
   };
   let next = make();
   try {

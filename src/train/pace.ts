@@ -1,6 +1,7 @@
 /** How fast a training goes on this machine, from some of its own steps on some of its own images. */
 import { compile, type Program, type SessionOptions, sizeOf, type TensorData } from '../engine/index.ts';
 import { random } from '../random.ts';
+import { callsOf } from './calls.ts';
 import { feedsOf } from './feeds.ts';
 import type { TrainData, Weights } from './settings.ts';
 import { imageSource, type SourceBatch } from './source.ts';
@@ -24,9 +25,10 @@ export interface Pace {
 export interface PaceOptions extends SessionOptions {
   data: Pick<TrainData, 'config' | 'preprocess' | 'root' | 'files'> & { weights: Weights };
   plan: TunePlan;
-  /** The step of `stepProgram`, and the rows of one run of it. */
+  /** The step of `stepProgram`, the rows of one run of it, and runs of a call at most. */
   graph: Program;
   rows: number;
+  calls: number;
   /** States that it begins with. */
   states: Readonly<Record<string, Float32Array>>;
   workers?: number;
@@ -44,9 +46,10 @@ export async function measurePace(options: PaceOptions): Promise<Pace> {
 }
 
 async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'begin' | 'first' | 'later' | 'compileStep'>> {
-  const { graph, lean, rows, states, plan, device, threads } = options;
+  const { graph, lean, rows, calls, states, plan, device, threads } = options;
   const began = performance.now();
-  const session = await compile(graph, { device, threads, lean, frozen: plan.frozen.length > 0 });
+  const frozen = plan.frozen.length > 0 || device === 'cuda';
+  const session = await compile(graph, { device, threads, lean, frozen, steps: calls > 1 ? calls : undefined });
   try {
     await session.setState(Object.fromEntries(Object.entries(states).filter(([name]) => graph.inputs.has(name))));
     const compileStep = since(began);
@@ -56,18 +59,28 @@ async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'begin' | 'fir
         scalars[name] = name === 'learningRate' ? 0 : 1;
     }
     const structural = new Int32Array(options.data.files.length);
-    const ends: { epoch: number; at: number }[] = [{ epoch: 0, at: performance.now() }];
+    const fed = async function* () {
+      for await (const { batch, epoch } of someBatches(options))
+        yield { feeds: feedsOf(batch, structural, rows, graph, scalars), epoch };
+    };
+    const spans: { epoch: number; seconds: number }[] = [];
     const start = performance.now();
-    for await (const { batch, epoch } of someBatches(options)) {
-      await session.run(feedsOf(batch, structural, rows, graph, scalars));
-      ends.push({ epoch, at: performance.now() });
-      // The first run takes its memory; where it takes longer than all others may, it has to do.
-      if (ends.length > RUNS || since(start) > ENOUGH * (ends.length > 2 ? 1 : 3)) break;
+    let last = start;
+    let count = 0;
+    for await (const call of callsOf(fed(), { most: calls, total: Infinity, runs: 1 })) {
+      await session.run(call.feeds);
+      const now = performance.now();
+      // The runs of a call took equally long.
+      const seconds = (now - last) / 1000 / call.runs.length;
+      spans.push(...call.runs.map(({ epoch }) => ({ epoch, seconds })));
+      last = now;
+      count++;
+      // The first call takes its memory; where it takes longer than all others may, it has to do.
+      if (spans.length >= Math.max(RUNS, 3 * calls) || since(start) > ENOUGH * (count > 1 ? 1 : 3)) break;
     }
-    const spans = ends.slice(1).map(({ epoch, at }, i) => ({ epoch, seconds: (at - ends[i].at) / 1000 }));
     const first = settled(spans.filter(({ epoch }) => epoch === 0).map(({ seconds }) => seconds));
     const more = spans.filter(({ epoch }) => epoch > 0).map(({ seconds }) => seconds);
-    const begin = Math.max(0, spans[0].seconds - first);
+    const begin = Math.min(calls, spans.length) * Math.max(0, spans[0].seconds - first);
     return { begin, first, later: more.length > 0 ? settled(more) : first, compileStep };
   } finally {
     await session.dispose();
@@ -82,10 +95,10 @@ function settled(seconds: readonly number[]): number {
 
 /** Epochs over a sample of the images, of which the share is kept in memory that will be; noise for kept activations. */
 async function* someBatches(options: PaceOptions): AsyncGenerator<{ batch: SourceBatch; epoch: number }> {
-  const { data, plan, graph, rows, workers, cacheBytes = 0 } = options;
+  const { data, plan, graph, rows, calls, workers, cacheBytes = 0 } = options;
   if (plan.cachedViews > 0) {
     const batch = { indices: Int32Array.from({ length: rows }, (_, i) => i), inputs: noise(graph), failed: [] };
-    for (let run = 0; run <= RUNS; run++) yield { batch, epoch: 0 };
+    for (let run = 0; run < Math.max(RUNS, 3 * calls); run++) yield { batch, epoch: 0 };
     return;
   }
   const files = someOf(data.files, (rows * RUNS) / 2);
@@ -93,7 +106,7 @@ async function* someBatches(options: PaceOptions): AsyncGenerator<{ batch: Sourc
   const source = imageSource({ ...data, files }, plan, { seed: 0, workers, cacheBytes: share });
   try {
     const indices = Int32Array.from({ length: files.length - (files.length % rows) }, (_, i) => i);
-    for (let epoch = 0; epoch <= RUNS; epoch++) {
+    for (let epoch = 0; epoch <= RUNS + calls; epoch++) {
       for await (const batch of source.batches({ indices, batchSize: rows, epoch })) yield { batch, epoch };
     }
   } finally {
