@@ -2,9 +2,9 @@
 import { parseClipConfig } from '../src/clip/towers/config.ts';
 import type { TensorData } from '../src/engine/index.ts';
 import { readJson } from '../src/io/json.ts';
-import { openSafetensors } from '../src/io/safetensors.ts';
 import { cosineRate, emaDecay } from '../src/train/schedule.ts';
 import type { TuneSettings } from '../src/train/tune.ts';
+import { readTensors } from './tensors.ts';
 
 const folder = new URL('./goldens/train/', import.meta.url).pathname;
 
@@ -36,10 +36,7 @@ export interface TrainFacts {
 /** A record of scripts/goldens/train_*.py: its facts and tensors, the tower, and the states that a step begins with. */
 export async function trainGolden(name: string) {
   const facts = (await readJson(`${folder}${name}.json`)) as TrainFacts;
-  const file = await openSafetensors(`${folder}${name}.safetensors`);
-  const tensors = new Map<string, TensorData>();
-  for (const key of file.names) tensors.set(key, (await file.read(key)) as TensorData);
-  await file.close();
+  const tensors = await readTensors(`${folder}${name}.safetensors`);
   const { vision_config, projection_dim } = facts;
   const family = name === 'siglip' ? { model_type: name, text_config: { projection_size: projection_dim } } : {};
   const config = parseClipConfig({ ...family, projection_dim, vision_config });

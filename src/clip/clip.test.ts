@@ -2,6 +2,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { tensorsToWrite } from '../../test/tensors.ts';
 import { compile, input, program, state } from '../engine/index.ts';
 import { readJson } from '../io/json.ts';
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts';
@@ -146,12 +147,7 @@ describe('a folder that does not fit is one clear line', () => {
   async function broken(name: string, change: (tensors: Record<string, TensorToWrite>) => void): Promise<string> {
     const path = join(folder, name);
     await cp(`${goldens}gelu`, path, { recursive: true });
-    const file = await openSafetensors(join(path, 'model.safetensors'));
-    const tensors: Record<string, TensorToWrite> = {};
-    for (const key of file.names) {
-      tensors[key] = { dtype: 'F32', shape: file.info(key).shape, data: await file.readFloat32(key) };
-    }
-    await file.close();
+    const tensors = await tensorsToWrite(join(path, 'model.safetensors'));
     change(tensors);
     await writeSafetensors(join(path, 'model.safetensors'), tensors);
     return path;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { add, compile, gradient, input, mean, mul, program, state, type TensorData } from '../../engine/index.ts';
+import { readTensors } from '../../../test/tensors.ts';
+import { add, compile, gradient, input, mean, mul, program, state } from '../../engine/index.ts';
 import { readJson } from '../../io/json.ts';
-import { openSafetensors } from '../../io/safetensors.ts';
 import { clipParameters } from '../checkpoint/checkpoint.ts';
 import { parseClipConfig, type SiglipConfig } from './config.ts';
 import { initialise, layerCount, layerId } from './initialise.ts';
@@ -12,22 +12,14 @@ import { visionParameters, visionTower } from './vision.ts';
 
 const folder = new URL('../../../test/goldens/clip/', import.meta.url).pathname;
 
-async function tensorsOf(path: string): Promise<Map<string, TensorData>> {
-  const file = await openSafetensors(path);
-  const tensors = new Map<string, TensorData>();
-  for (const name of file.names) tensors.set(name, (await file.read(name)) as TensorData);
-  await file.close();
-  return tensors;
-}
-
 // Tiny float32 towers against float64 rounded once: sums of at most a hundred terms, a few layers deep.
 const tolerance = { rtol: 1e-5, atol: 3e-6 };
 
 describe.each(['siglip', 'siglip2'])('the towers equal SiglipModel of transformers (%s)', name => {
   test('features, hidden states of the first block, logits, and gradients', async () => {
     const config = parseClipConfig(await readJson(`${folder}${name}/config.json`)) as SiglipConfig;
-    const weights = await tensorsOf(`${folder}${name}/model.safetensors`);
-    const golden = await tensorsOf(`${folder}${name}/golden.safetensors`);
+    const weights = await readTensors(`${folder}${name}/model.safetensors`);
+    const golden = await readTensors(`${folder}${name}/golden.safetensors`);
     expect(
       clipParameters(config)
         .map(p => p.name)

@@ -1,9 +1,9 @@
 /** The step of MUST against the same steps in PyTorch; where its gradients go. */
 import { describe, expect, it } from 'vitest';
+import { readTensors } from '../../../test/tensors.ts';
 import { parseClipConfig } from '../../clip/towers/config.ts';
 import { compile, type TensorData } from '../../engine/index.ts';
 import { readJson } from '../../io/json.ts';
-import { openSafetensors } from '../../io/safetensors.ts';
 import { cosineRate, emaDecay } from '../schedule.ts';
 import { layerScale } from '../step.ts';
 import { MOVING_FROM } from './losses.ts';
@@ -37,10 +37,7 @@ interface Facts {
 
 async function golden(name: string) {
   const facts = (await readJson(`${folder}${name}.json`)) as Facts;
-  const file = await openSafetensors(`${folder}${name}.safetensors`);
-  const tensors = new Map<string, TensorData>();
-  for (const key of file.names) tensors.set(key, (await file.read(key)) as TensorData);
-  await file.close();
+  const tensors = await readTensors(`${folder}${name}.safetensors`);
   const { vision_config, projection_dim, settings, names, batch } = facts;
   const config = parseClipConfig({ projection_dim, vision_config });
   const { logitScale, trainHead } = settings;

@@ -3,6 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { tensorsToWrite } from '../../../../test/tensors.ts';
 import { readJson } from '../../../io/json.ts';
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../../io/safetensors.ts';
 import { loadClip } from '../../clip.ts';
@@ -89,12 +90,7 @@ test('weights that do not fit are one clear line', async () => {
   const path = join(folder, 'reshaped');
   await cp(`${goldens}open_clip_siglip`, path, { recursive: true });
   const weights = join(path, 'open_clip_model.safetensors');
-  const file = await openSafetensors(weights);
-  const tensors: Record<string, TensorToWrite> = {};
-  for (const key of file.names) {
-    tensors[key] = { dtype: 'F32', shape: file.info(key).shape, data: await file.readFloat32(key) };
-  }
-  await file.close();
+  const tensors = await tensorsToWrite(weights);
   const pool = 'visual.trunk.attn_pool';
   const zeros = (...shape: number[]): TensorToWrite => {
     return { dtype: 'F32', shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) };

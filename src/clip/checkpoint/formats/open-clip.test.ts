@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { pattern } from '../../../../test/images.ts';
+import { tensorsToWrite } from '../../../../test/tensors.ts';
 import { S3aError } from '../../../errors.ts';
 import { makeView, normalise } from '../../../images/augment.ts';
 import { readJson } from '../../../io/json.ts';
@@ -316,12 +317,7 @@ describe('what differs from a CLIP is named', () => {
 
 describe('a place that does not fit is one clear line', () => {
   async function written(name: string, change: (tensors: Record<string, TensorToWrite>) => void): Promise<string> {
-    const file = await openSafetensors(join(plain, 'open_clip_model.safetensors'));
-    const tensors: Record<string, TensorToWrite> = {};
-    for (const key of file.names) {
-      tensors[key] = { dtype: 'F32', shape: file.info(key).shape, data: await file.readFloat32(key) };
-    }
-    await file.close();
+    const tensors = await tensorsToWrite(join(plain, 'open_clip_model.safetensors'));
     change(tensors);
     const path = join(folder, `${name}.safetensors`);
     await writeSafetensors(path, tensors);
