@@ -11,7 +11,7 @@ import { S3aError } from '../src/errors.ts';
 import { writeNpy } from '../src/io/npy.ts';
 import { random } from '../src/random.ts';
 import { mixture, unclustered, vocabularyRows } from './discovery-data.ts';
-import { contest, summarise } from './report.ts';
+import { contest, summarise, timed } from './report.ts';
 import { type Peer, startPeer } from './torch-peer.ts';
 
 /** One comparison; times in seconds, the smaller the better. */
@@ -92,14 +92,6 @@ interface Bench {
   readonly rounds: number;
   readonly threads: number;
   readonly images: number;
-}
-
-async function timed(work: () => Promise<Record<string, unknown>>): Promise<Timed> {
-  const [before, start] = [process.cpuUsage(), performance.now()];
-  const facts = await work();
-  const seconds = (performance.now() - start) / 1000;
-  const { user, system } = process.cpuUsage(before);
-  return { seconds, cpu: (user + system) / 1e6, ...facts };
 }
 
 const asked = async (peer: Peer, work: string, ...args: unknown[]): Promise<Timed> =>

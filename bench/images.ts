@@ -8,7 +8,7 @@ import type { View } from '../src/images/augment.ts';
 import { createLoader, type LoaderOptions } from '../src/images/loader.ts';
 import { readNpyFloat32 } from '../src/io/npy.ts';
 import { photographs } from './images-data.ts';
-import { contest, type Summary, summarise } from './report.ts';
+import { contest, type Summary, summarise, timed } from './report.ts';
 import { type Peer, startPeer } from './torch-peer.ts';
 
 /** One comparison, in images a second. */
@@ -110,16 +110,14 @@ async function compare(bench: Bench, work: Work, peer: Peer | undefined): Promis
   const { options, batch, rounds } = bench;
   const loader = createLoader({ ...options, cacheBytes: work.kept ? 2 ** 32 : 0 });
   let epoch = 0;
-  const ours = async (): Promise<Pass> => {
-    const [before, start] = [process.cpuUsage(), performance.now()];
-    let count = 0;
-    for await (const { indices } of loader.batches({ batchSize: batch, views: work.views, epoch: epoch++ })) {
-      count += indices.length;
-    }
-    const seconds = (performance.now() - start) / 1000;
-    const { user, system } = process.cpuUsage(before);
-    return { seconds, cpu: (user + system) / 1e6, images: count };
-  };
+  const ours = (): Promise<Pass> =>
+    timed(async () => {
+      let count = 0;
+      for await (const { indices } of loader.batches({ batchSize: batch, views: work.views, epoch: epoch++ })) {
+        count += indices.length;
+      }
+      return { images: count };
+    });
   const contestants = new Map([['ours', ours]]);
   if (peer) contestants.set('peer', async () => (await peer.ask({ work: work.peer })) as Pass);
   let passes: Map<string, Pass[]>;
