@@ -18,11 +18,11 @@ import { type BenchOptions, bench } from '../src/benchmark/bench.ts';
 import { METHODS } from '../src/benchmark/methods/index.ts';
 import type { BenchResults } from '../src/benchmark/results.ts';
 import { tunedFeatures } from '../src/benchmark/tuned.ts';
-import { runCli } from '../src/cli/program.ts';
 import { readNpyFloat32 } from '../src/io/npy.ts';
 import { embed } from '../src/run/embed.ts';
 import { reopenRun } from '../src/run/store.ts';
 import { drawImages } from './drawn-images.ts';
+import { s3a } from './run-cli.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 's3a-bench-'));
 const model = fileURLToPath(new URL('goldens/clip/quick_gelu', import.meta.url));
@@ -204,30 +204,20 @@ describe('a benchmark', () => {
 });
 
 describe('the command', () => {
-  const run = async (...args: string[]) => {
-    const [out, err]: string[][] = [[], []];
-    const terminal = {
-      ...{ redraws: false, colours: false, width: () => 80 },
-      out: (text: string) => void out.push(text),
-      err: (text: string) => void err.push(text),
-    };
-    const code = await runCli(args, { terminal, signal: new AbortController().signal });
-    return { code, out: out.join(''), err: err.join('') };
-  };
   const common = () => ['--data', data, '--model', model, '--vocab', join(scratch, 'names.txt'), '--n-init', '1'];
 
   it('prints a table, or the results', async () => {
     const out = join(scratch, 'command');
     const some = ['bench', protocol, ...common(), '--methods', 'clip,scd', '--ablation', 'k', '--seeds', '0,1'];
     const sentences = fileURLToPath(new URL('goldens/semantic/mpnet', import.meta.url));
-    const table = await run(...some, '--workers', '0', '--semantic-model', sentences, '--out', out);
+    const table = await s3a(...some, '--workers', '0', '--semantic-model', sentences, '--out', out);
     expect(table).toMatchObject({ code: 0 });
     expect(table.out).toMatch(/shapes: 32 training, 16 test images, K = 4/);
     expect(table.out).toMatch(/CLIP, all names +\d+\.\d ± 0\.0 /);
     expect(table.out).toMatch(/-20 % +discovery /);
     expect(table.out).toMatch(/^method .* semantic .* test semantic$/m);
     expect(table.err).toMatch(/\[20\/20\] k: \+50 %, seed 1: /);
-    const { code, out: json } = await run('bench', protocol, '--out', out, '--resume', '--json', '--quiet');
+    const { code, out: json } = await s3a('bench', protocol, '--out', out, '--resume', '--json', '--quiet');
     expect(code).toBe(0);
     const results = JSON.parse(json) as BenchResults;
     expect(results.cells).toEqual({ wanted: 20, done: 20 });
@@ -262,7 +252,7 @@ describe('the command', () => {
     [['bench', 'living17', '--seeds', 'x'], 'It must be whole numbers from 0'],
     [['bench', 'living17'], 'Living17 needs the folder that its files lie in'],
   ])('%j is one clear line', async (args, message) => {
-    const { code, err } = await run(...args, '--out', join(scratch, 'never'));
+    const { code, err } = await s3a(...args, '--out', join(scratch, 'never'));
     expect(code).toBeGreaterThan(0);
     expect(err).toContain(message);
   });

@@ -4,11 +4,11 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { runCli } from '../src/cli/program.ts';
 import { SETTINGS } from '../src/config/settings.ts';
 import type { RunReport, RunSummary } from '../src/index.ts';
 import { readJson } from '../src/io/json.ts';
 import { readTable } from '../src/io/table.ts';
+import { type Outcome, s3a } from './run-cli.ts';
 
 const main = new URL('../dist/src/cli/main.js', import.meta.url).pathname;
 // A tiny random CLIP written by transformers.
@@ -28,12 +28,6 @@ cpSync(join(pictures, 'rgb.png'), at('photos', 'a name, with\nmore', '🐈.png')
 writeFileSync(at('photos', 'broken.jpg'), 'no image');
 writeFileSync(at('names.txt'), 'cat: a small animal with whiskers\ndog\nbird\nfish\ntree\ncar\n');
 
-interface Outcome {
-  code: number | null;
-  out: string;
-  err: string;
-}
-
 /** Runs the executable in the temporary folder; `watch` sees the process and what it has written to stderr so far. */
 function spawned(args: readonly string[], watch?: (child: ChildProcess, err: string) => void): Promise<Outcome> {
   return new Promise((resolve, reject) => {
@@ -52,24 +46,11 @@ function spawned(args: readonly string[], watch?: (child: ChildProcess, err: str
 }
 
 /** The same in this process, which is quicker. */
-async function s3a(args: readonly string[]): Promise<Outcome> {
-  let [out, err] = ['', ''];
-  const terminal = {
-    out: (text: string) => {
-      out += text;
-    },
-    err: (text: string) => {
-      err += text;
-    },
-    redraws: false,
-    colours: false,
-    width: () => 80,
-  };
+async function inFolder(args: readonly string[]): Promise<Outcome> {
   const before = process.cwd();
   process.chdir(folder);
   try {
-    const code = await runCli(args, { terminal, signal: new AbortController().signal });
-    return { code, out, err };
+    return await s3a(...args);
   } finally {
     process.chdir(before);
   }
@@ -85,7 +66,7 @@ describe('help', () => {
   });
 
   test.each(verbs)('of %s has examples', async verb => {
-    const { code, out, err } = await s3a([verb, '--help']);
+    const { code, out, err } = await inFolder([verb, '--help']);
     expect([code, err]).toEqual([0, '']);
     expect(out).toMatch(new RegExp(`Examples:\n  s3a ${verb}\\b`));
     if (verb === 'fit') for (const { flag } of SETTINGS) expect(out).toMatch(new RegExp(`--(no-)?${flag}\\b`));
@@ -145,7 +126,7 @@ describe('errors are one clear line and a code', () => {
     ['no labels given', ['eval', 'runs/missing'], 2, "required option '--labels <dir|csv>' not specified"],
     ['a place for the run that is a file', [...fit.slice(0, 6), '--out', 'names.txt/run'], 1, 'names.txt/run'],
   ])('%s', async (_, args, code, message) => {
-    const outcome = await s3a(args);
+    const outcome = await inFolder(args);
     expect(outcome.err).toContain(message);
     expect(outcome.err).not.toMatch(/^\s+at /m);
     expect(outcome.err).not.toContain('defect');
@@ -161,7 +142,7 @@ describe('errors are one clear line and a code', () => {
   test('with S3A_DEBUG with its stack', async () => {
     process.env.S3A_DEBUG = '1';
     try {
-      expect((await s3a(['train', 'runs/missing'])).err).toMatch(/^\s+at /m);
+      expect((await inFolder(['train', 'runs/missing'])).err).toMatch(/^\s+at /m);
     } finally {
       delete process.env.S3A_DEBUG;
     }
@@ -169,14 +150,14 @@ describe('errors are one clear line and a code', () => {
 });
 
 test('vocab finds names and says what they mean', async () => {
-  const { out } = await s3a(['vocab', 'names.txt', '--search', 'CA']);
+  const { out } = await inFolder(['vocab', 'names.txt', '--search', 'CA']);
   expect(out).toBe('cat: a small animal with whiskers\ncar\n\nnames: 6 names\n');
-  const { names, entries } = JSON.parse((await s3a(['vocab', 'in21k', '--search', 'tench', '--json'])).out);
+  const { names, entries } = JSON.parse((await inFolder(['vocab', 'in21k', '--search', 'tench', '--json'])).out);
   expect([names, entries[0].name]).toEqual([20071, 'tench']);
 });
 
 test('doctor finds this machine well', async () => {
-  const { code, out } = await s3a(['doctor', '--json']);
+  const { code, out } = await inFolder(['doctor', '--json']);
   expect([code, JSON.parse(out).ok]).toEqual([0, true]);
 });
 
@@ -208,7 +189,7 @@ describe('a run', () => {
   }, 180_000);
 
   test('is not written over', async () => {
-    const { code, err } = await s3a(['fit', ...given]);
+    const { code, err } = await inFolder(['fit', ...given]);
     expect([code, err]).toEqual([
       1,
       expect.stringContaining('runs/photos holds a run already\nGo on with it by --resume'),
@@ -235,20 +216,20 @@ describe('a run', () => {
   });
 
   test('does nothing twice', async () => {
-    const { code, out, err } = await s3a(['vote', 'runs/photos', '--quiet', '--json']);
+    const { code, out, err } = await inFolder(['vote', 'runs/photos', '--quiet', '--json']);
     expect([code, err]).toEqual([0, '']);
     const { stages } = JSON.parse(out) as RunSummary;
     expect(Object.values(stages).every(({ skipped }) => skipped)).toBe(true);
   });
 
   test('does a step again when its settings change', async () => {
-    const { code, out } = await s3a(['vote', 'runs/photos', '--vote-top', '3', '--json']);
+    const { code, out } = await inFolder(['vote', 'runs/photos', '--vote-top', '3', '--json']);
     const { stages } = JSON.parse(out) as RunSummary;
     expect([code, stages.cluster.skipped, stages.vote.skipped]).toEqual([0, true, false]);
   });
 
   test('labels other images as it labelled its own', async () => {
-    const { code, out } = await s3a(['predict', 'runs/photos', 'photos', '--json', '--threads', '1']);
+    const { code, out } = await inFolder(['predict', 'runs/photos', 'photos', '--json', '--threads', '1']);
     expect(code).toBe(0);
     const predictions = JSON.parse(out) as { file_name: string; label: string | null; error: string | null }[];
     expect(predictions).toHaveLength(images + 1);
@@ -262,7 +243,7 @@ describe('a run', () => {
     }
     expect(predictions.find(({ error }) => error !== null)?.file_name).toBe('broken.jpg');
 
-    const csv = await s3a(['predict', 'runs/photos', 'photos', '--format', 'csv', '--top', '2', '--out', 'p.csv']);
+    const csv = await inFolder(['predict', 'runs/photos', 'photos', '--format', 'csv', '--top', '2', '--out', 'p.csv']);
     expect(csv.out).toBe(`${images + 1} images in p.csv\n`);
     expect(await readTable(at('p.csv'))).toMatchObject(
       predictions.map(({ file_name, label }) => ({ file_name, label })),
@@ -274,15 +255,17 @@ describe('a run', () => {
     // What the teacher says is taken for the truth, but for one image, whose label is not known.
     const truth = rows.slice(1).map(({ file_name, teacher }) => ({ file_name, label: String(teacher).toUpperCase() }));
     writeFileSync(at('truth.jsonl'), truth.map(row => `${JSON.stringify(row)}\n`).join(''));
-    const { code, out } = await s3a(['eval', 'runs/photos', '--labels', 'truth.jsonl', '--json']);
+    const { code, out } = await inFolder(['eval', 'runs/photos', '--labels', 'truth.jsonl', '--json']);
     const report = JSON.parse(out) as RunReport;
     expect([code, report.images, report.unlabelled, report.outsideVocabulary]).toEqual([0, images - 1, 1, []]);
     expect(report.stages.teacher.accuracy[1]).toBe(1);
     expect(report.stages.teacher.accuracy[5]).toBe(1);
     const agree = rows.slice(1).filter(row => row.zero_shot === row.teacher).length / (images - 1);
     expect(report.stages.zero_shot.accuracy[1]).toBeCloseTo(agree, 12);
-    expect((await s3a(['eval', 'runs/photos', '--labels', 'truth.jsonl'])).out).toMatch(/^teacher +100\.0 +100\.0/m);
-    const wrong = await s3a(['eval', 'runs/photos', '--labels', 'empty']);
+    expect((await inFolder(['eval', 'runs/photos', '--labels', 'truth.jsonl'])).out).toMatch(
+      /^teacher +100\.0 +100\.0/m,
+    );
+    const wrong = await inFolder(['eval', 'runs/photos', '--labels', 'empty']);
     expect(wrong.err).toContain('no image found');
   }, 120_000);
 });

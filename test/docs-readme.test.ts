@@ -15,9 +15,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, it } from 'vitest';
-import { createProgram } from '../src/cli/program.ts';
 import { readTable } from '../src/io/table.ts';
 import { drawImages } from './drawn-images.ts';
+import { commandsOf } from './run-cli.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 's3a-readme-'));
@@ -72,9 +72,7 @@ it('the example runs, and docs/run-folder.md has every file and column that it m
 
 it('the commands that the pages show exist, with their flags', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-  const terminal = { out: () => {}, err: () => {}, redraws: false, colours: false, width: () => 80 };
-  const { commands } = createProgram({ terminal, signal: new AbortController().signal });
-  const flagsOf = new Map(commands.map(command => [command.name(), command.options.map(option => option.long)]));
+  const flagsOf = new Map(commandsOf().map(command => [command.name(), command.options.map(option => option.long)]));
   let [seen, seenFlags] = [0, 0];
   for (const { path, text } of pages) {
     const shell = blocks(text, 'sh').join('');
@@ -99,11 +97,7 @@ it('the commands that the pages show exist, with their flags', () => {
 });
 
 it('settings in docs/method.md exist', () => {
-  const { commands } = createProgram({
-    terminal: { out: () => {}, err: () => {}, redraws: false, colours: false, width: () => 80 },
-    signal: new AbortController().signal,
-  });
-  const known = new Set(commands.flatMap(command => command.options.map(option => option.long)));
+  const known = new Set(commandsOf().flatMap(command => command.options.map(option => option.long)));
   const named = [...read('docs/method.md').matchAll(/`(--[a-z-]+)/g)].map(([, flag]) => flag);
   expect(named.length).toBeGreaterThan(30);
   expect(named.filter(flag => !known.has(flag))).toEqual([]);

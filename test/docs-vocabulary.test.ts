@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, test } from 'vitest';
-import { runCli } from '../src/cli/program.ts';
 import { loadVocabulary } from '../src/vocab/vocabulary.ts';
+import { s3a } from './run-cli.ts';
 
 const page = readFileSync(new URL('../docs/vocabulary.md', import.meta.url), 'utf8');
 const folder = mkdtempSync(join(tmpdir(), 's3a-docs-vocabulary-'));
@@ -39,17 +39,8 @@ it('shows what the commands print', async () => {
   expect(shown.length).toBeGreaterThanOrEqual(3);
   for (const [command, expected] of shown) {
     const args = [...command.matchAll(/"(.*?)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare);
-    let out = '';
-    const terminal = {
-      out: (text: string) => {
-        out += text;
-      },
-      err: () => {},
-      redraws: false,
-      colours: false,
-      width: () => 80,
-    };
-    expect(await runCli(args, { terminal, signal: new AbortController().signal })).toBe(0);
+    const { code, out } = await s3a(...args);
+    expect(code).toBe(0);
     expect(out).toBe(expected);
   }
 });

@@ -15,13 +15,13 @@ import {
   type ZeroShotImageClassificationPipeline,
 } from '@huggingface/transformers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { runCli } from '../src/cli/program.ts';
 import { loadCheckpoint } from '../src/clip/checkpoint/checkpoint.ts';
 import { readNpyFloat32 } from '../src/io/npy.ts';
 import { openSafetensors } from '../src/io/safetensors.ts';
 import { type ExportReport, exportModel } from '../src/run/export.ts';
 import { predict } from '../src/run/predict.ts';
 import { agreement, blocksOf, type Exported, makeExport, TEMPLATE } from './export-fixture.ts';
+import { s3a } from './run-cli.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 let made: Exported;
@@ -201,19 +201,11 @@ describe('the folder', () => {
   });
 
   it('is made by the command, which says what it wrote', async () => {
-    const [text, complaints]: string[][] = [[], []];
-    const terminal = {
-      out: (part: string) => void text.push(part),
-      err: (part: string) => void complaints.push(part),
-      redraws: false,
-      colours: false,
-      width: () => 80,
-    };
-    const context = { terminal, signal: new AbortController().signal };
     const out = join(made.folder, 'by-command');
     const args = ['export', join(made.folder, 'run'), '--out', out, '--onnx', 'int8'];
-    expect(await runCli([...args, '--json'], context)).toBe(0);
-    const report = JSON.parse(text.join('')) as ExportReport;
+    const { code, out: printed } = await s3a(...args, '--json');
+    expect(code).toBe(0);
+    const report = JSON.parse(printed) as ExportReport;
     expect(report).toMatchObject({ folder: out, format: 'transformers', role: 'teacher', classes: made.names.length });
     expect(report.files.filter(({ name }) => name.startsWith('onnx/')).map(({ name }) => name)).toEqual([
       'onnx/model_quantized.onnx',
@@ -221,10 +213,12 @@ describe('the folder', () => {
       'onnx/vision_model_quantized.onnx',
     ]);
     expect(report.files.every(({ bytes }) => bytes > 0)).toBe(true);
-    expect(await runCli([...args, '--overwrite'], context)).toBe(0);
-    expect(text.join('')).toMatch(new RegExp(`^the teacher with ${made.names.length} classes in `, 'm'));
-    expect(await runCli([...args.slice(0, -1), 'int4'], context)).toBe(2);
-    expect(complaints.join('')).toContain('It must be none, or some of float32, float16, int8.');
+    const again = await s3a(...args, '--overwrite');
+    expect(again.code).toBe(0);
+    expect(again.out).toMatch(new RegExp(`^the teacher with ${made.names.length} classes in `, 'm'));
+    const wrong = await s3a(...args.slice(0, -1), 'int4');
+    expect(wrong.code).toBe(2);
+    expect(wrong.err).toContain('It must be none, or some of float32, float16, int8.');
   });
 
   it('can be the student, in half precision, without ONNX', async () => {

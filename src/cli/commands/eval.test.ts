@@ -3,30 +3,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
 import { evaluatedRun } from '../../../test/evaluate-fixture.ts';
+import { type Outcome, s3a } from '../../../test/run-cli.ts';
 import type { RunReport } from '../../run/evaluate-run.ts';
-import { runCli } from '../program.ts';
 
 const { run, truth, labelTable } = evaluatedRun();
 beforeAll(async () => labelTable(['cat', 'cat', 'cat', 'bird', 'bird'], [1, 1, 1, 1, 1]));
 
 const model = fileURLToPath(new URL('../../../test/goldens/semantic/mpnet', import.meta.url));
-const print = async (...args: string[]): Promise<{ code: number; out: string; err: string }> => {
-  const said = { out: '', err: '' };
-  const terminal = {
-    out: (text: string) => {
-      said.out += text;
-    },
-    err: (text: string) => {
-      said.err += text;
-    },
-    redraws: false,
-    colours: false,
-    width: () => 80,
-  };
-  const labels = truth(['cat', 'cat', 'cat', 'bird', 'dog']);
-  const all = ['eval', run, '--labels', labels, ...args];
-  return { code: await runCli(all, { terminal, signal: new AbortController().signal }), ...said };
-};
+const print = (...args: string[]): Promise<Outcome> =>
+  s3a('eval', run, '--labels', truth(['cat', 'cat', 'cat', 'bird', 'dog']), ...args);
 
 test('prints plain figures, and with intervals and meanings where asked', async () => {
   const plain = await print();

@@ -3,8 +3,8 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { commitOf, type Fixture, fixture, IMPATIENT, json } from '../../../test/hub-fixture.ts';
+import { type Outcome, s3a as runS3a } from '../../../test/run-cli.ts';
 import { type CachedModel, resolveModel } from '../../hub/index.ts';
-import { runCli } from '../program.ts';
 
 let at: Fixture;
 beforeAll(async () => {
@@ -13,22 +13,9 @@ beforeAll(async () => {
 afterAll(() => at.close());
 afterEach(() => vi.unstubAllEnvs());
 
-async function s3a(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+function s3a(...args: string[]): Promise<Outcome> {
   vi.stubEnv('HF_HOME', at.home);
-  let [out, err] = ['', ''];
-  const terminal = {
-    out: (text: string) => {
-      out += text;
-    },
-    err: (text: string) => {
-      err += text;
-    },
-    redraws: false,
-    colours: false,
-    width: () => 80,
-  };
-  const code = await runCli(args, { terminal, signal: new AbortController().signal });
-  return { code, out, err };
+  return runS3a(...args);
 }
 
 test('without a cache there are the families', async () => {

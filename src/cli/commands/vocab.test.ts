@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { runCli } from '../program.ts';
+import { type Outcome, s3a } from '../../../test/run-cli.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 's3a-vocab-cli-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -19,22 +19,7 @@ bird,,,,
 `,
 );
 
-async function vocab(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ['', ''];
-  const terminal = {
-    out: (text: string) => {
-      out += text;
-    },
-    err: (text: string) => {
-      err += text;
-    },
-    redraws: false,
-    colours: false,
-    width: () => 80,
-  };
-  const code = await runCli(['vocab', ...args], { terminal, signal: new AbortController().signal });
-  return { code, out, err };
-}
+const vocab = (...args: string[]): Promise<Outcome> => s3a('vocab', ...args);
 
 test('lists names with their glosses, harmless to a terminal', async () => {
   expect(await vocab(zoo)).toEqual({
