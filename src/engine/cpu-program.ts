@@ -1,4 +1,6 @@
 /** What a program becomes before ONNX Runtime runs it on a CPU. */
+
+import { type FusedNorm, fuseNorms } from './fused-norms.ts';
 import type { UpdatePlan } from './fused-states.ts';
 import { fuseUpdates, gradientName } from './fused-updates.ts';
 import type { Program, Tensor } from './graph.ts';
@@ -13,6 +15,8 @@ export interface CpuProgram {
   readonly program: Program;
   /** What is updated after that, by a kernel. */
   readonly updates: readonly UpdatePlan[];
+  /** Results that come out of the updates. */
+  readonly norms: readonly FusedNorm[];
   /** States of the program that are written over where they lie. */
   readonly inPlace: ReadonlySet<string>;
   /** Shapes of the states that are wider than traced (row-stride.ts), with zeros beside their values. */
@@ -21,7 +25,9 @@ export interface CpuProgram {
 
 /** Prepares a program; with `lean` all updates stay nodes, so that a gradient can be gone before the next is made. */
 export function cpuProgram(traced: Program, lean = false): CpuProgram {
-  const fused = widenRows(lean ? { program: traced, updates: [] } : fuseUpdates(traced));
+  const kernel = lean ? { program: traced, updates: [] } : fuseUpdates(traced);
+  const { program: normless, norms } = fuseNorms(kernel);
+  const fused = widenRows({ ...kernel, program: normless });
   // Updates that are nodes have an order of their own, in which each follows its gradient.
   const program = waitForReaders(fused.updates.length > 0 ? mostFirst(fused.program) : fused.program);
   const names = new Map([...fused.program.outputs].map(([name, tensor]) => [tensor, name]));
@@ -37,5 +43,5 @@ export function cpuProgram(traced: Program, lean = false): CpuProgram {
     ) as Partial<Record<ScalarName, number | string>>,
     applied: applied && nameOf(applied),
   }));
-  return { program, updates, inPlace: inPlaceStates(program), shapes: fused.shapes };
+  return { program, updates, norms, inPlace: inPlaceStates(program), shapes: fused.shapes };
 }

@@ -1,4 +1,5 @@
 /** States that a kernel updates after each run: their memory, which ONNX Runtime reads and writes too, and their updates. */
+import type { FusedNorm } from './fused-norms.ts';
 import type { TensorData } from './graph.ts';
 import { SCALARS, type ScalarName, STRIDE, type UpdateKernel, updateKernel } from './update-kernel.ts';
 
@@ -20,9 +21,12 @@ export interface UpdatePlan {
 export interface FusedStates {
   /** The array of a state or gradient; undefined for what no update changes or reads. */
   arrayOf(name: string): Float32Array | undefined;
-  /** Makes all updates. */
-  update(outputs: (name: string) => TensorData): void;
+  /** Makes all updates; returns the norms by name, as arrays of one element. */
+  update(outputs: (name: string) => TensorData): Record<string, Float32Array>;
 }
+
+/** Bytes of a weight that a call of the kernel takes: squares are summed up in float32 there, and in float64 after it. */
+const PIECE = 2 ** 15;
 
 /**
  * A memory holds some updates up to this size. One an update would take too much room: the runtime keeps some gigabytes of
@@ -30,10 +34,13 @@ export interface FusedStates {
  */
 const MEMORY = 2 ** 29;
 
-/** Lays out the states of updates, all zero. */
-export function fusedStates(plans: readonly UpdatePlan[]): FusedStates {
+/**
+ * Lays out the states of updates, all zero.
+ * @param norms of gradients of these updates
+ */
+export function fusedStates(plans: readonly UpdatePlan[], norms: readonly FusedNorm[]): FusedStates {
   const arrays = new Map<string, Float32Array>();
-  const updates: ((outputs: (name: string) => TensorData) => void)[] = [];
+  const updates = new Map<string, (outputs: (name: string) => TensorData) => number>();
   for (const group of byMemory(plans)) {
     const kernel = updateKernel();
     const bytes = group.reduce((sum, plan) => sum + bytesOf(plan), STRIDE);
@@ -46,31 +53,40 @@ export function fusedStates(plans: readonly UpdatePlan[]): FusedStates {
         end += length;
         return end - length;
       });
-      updates.push(outputs => run(kernel, plan, addresses, length, outputs));
+      updates.set(plan.weight, outputs => run(kernel, plan, addresses, length, outputs));
     }
   }
   return {
     arrayOf: name => arrays.get(name),
     update: outputs => {
-      for (const update of updates) update(outputs);
+      const squares = new Map([...updates].map(([weight, update]) => [weight, update(outputs)]));
+      const sumOf = (weights: readonly string[]): number =>
+        weights.reduce((sum, weight) => sum + squares.get(weight)!, 0);
+      return Object.fromEntries(norms.map(({ name, weights }) => [name, Float32Array.of(Math.sqrt(sumOf(weights)))]));
     },
   };
 }
 
+/** Makes an update, unless its condition does not hold; returns the sum of the squares of its gradient. */
 function run(
   kernel: UpdateKernel,
   { scalars, average, applied }: UpdatePlan,
   addresses: readonly number[],
   length: number,
   outputs: (name: string) => TensorData,
-): void {
-  if (applied !== undefined && !outputs(applied)[0]) return;
+): number {
+  if (applied !== undefined && !outputs(applied)[0]) return 0;
   const values = SCALARS.map(name => {
     const scalar = scalars[name] ?? 1;
     return typeof scalar === 'number' ? scalar : Number(outputs(scalar)[0]);
-  });
+  }).slice(0, average === undefined ? 5 : 7);
   const update = average === undefined ? kernel.update : kernel.updateWithAverage;
-  update(...addresses, addresses[0] + length, ...values.slice(0, average === undefined ? 5 : 7));
+  let squares = 0;
+  for (let start = 0; start < length; start += PIECE) {
+    const end = addresses[0] + Math.min(start + PIECE, length);
+    squares += update(...addresses.map(address => address + start), end, ...values);
+  }
+  return squares;
 }
 
 /** The arrays of an update in the kernel's order. */

@@ -164,12 +164,13 @@ function averageUpdate(name: string, next: Tensor): AverageUpdate | undefined {
 }
 
 /** The operands of a tensor that this operator makes. */
-function operands(tensor: Tensor | undefined, operator: OperatorName): readonly Tensor[] | undefined {
+export function operands(tensor: Tensor | undefined, operator: OperatorName): readonly Tensor[] | undefined {
   const source = tensor?.source;
   return source?.kind === 'node' && source.node.operator === operator ? source.node.inputs : undefined;
 }
 
-function withoutReshape(tensor: Tensor, shape?: Shape): Tensor {
+/** What a tensor was before it was reshaped, though not further back than to a shape that is asked for. */
+export function withoutReshape(tensor: Tensor, shape?: Shape): Tensor {
   const [inner] = operands(tensor, 'Reshape') ?? [];
   return inner && !(shape && sameShape(tensor.shape, shape)) ? withoutReshape(inner, shape) : tensor;
 }

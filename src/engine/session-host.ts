@@ -22,7 +22,7 @@ import { bytesOf } from './tensor-data.ts';
 /** Opens a plan; one with constants is opened at the first run, when they have their values. */
 export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
   const { model, inputs, outputs, unread, steps, options } = plan;
-  const fused = fusedStates(plan.updates);
+  const fused = fusedStates(plan.updates, plan.norms);
   const states = hostStates(inputs, fused);
   const frozen = inputs.filter(input => input.frozen).map(({ name }) => name);
   let session = frozen.length === 0 ? await InferenceSession.create(model, options) : undefined;
@@ -71,8 +71,8 @@ export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
       // Stacks are large, and the next is on its way.
       if (count !== undefined) discard(Object.values(data));
       for (const [name, slot] of next) next.set(name, states.exchange(name, slot));
-      fused.update(name => results.get(name)!.data);
-      return Object.fromEntries(returned.map(name => [name, results.get(name)!.data]));
+      const norms = fused.update(name => results.get(name)!.data);
+      return { ...Object.fromEntries(returned.map(name => [name, results.get(name)!.data])), ...norms };
     },
     async set(values) {
       refuseConstants(Object.keys(values));

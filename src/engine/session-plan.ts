@@ -3,6 +3,7 @@ import { channelBlock } from './channel-block.ts';
 import { hasConvolutions } from './conv-block-steps.ts';
 import { type CpuProgram, cpuProgram } from './cpu-program.ts';
 import type { Provider } from './device.ts';
+import type { FusedNorm } from './fused-norms.ts';
 import type { UpdatePlan } from './fused-states.ts';
 import type { DType, Program, TensorData } from './graph.ts';
 import { inPlaceStates } from './in-place.ts';
@@ -49,6 +50,8 @@ export interface SessionPlan {
   readonly outputs: readonly PlannedOutput[];
   /** What is updated after the run; outputs whose names begin with a colon are for them alone. */
   readonly updates: readonly UpdatePlan[];
+  /** Results that come out of the updates. */
+  readonly norms: readonly FusedNorm[];
   readonly device: Provider;
   /** With states on the host the output before all others, which stands for nothing (session-host.ts). */
   readonly unread: string;
@@ -80,7 +83,7 @@ export interface OpenSession {
 export async function planOf(traced: Program, device: Provider, options: PlanOptions): Promise<SessionPlan> {
   const { frozen = false, steps, profile } = options;
   const onHost = device !== 'webgpu';
-  const { program, updates, inPlace, shapes } = prepared(traced, device, options);
+  const { program, updates, norms, inPlace, shapes } = prepared(traced, device, options);
   const constants = new Set(frozen && onHost ? statesOf(program).filter(name => !traced.outputs.has(name)) : []);
   const unread = ':unread';
   const onCpu = device === 'cpu' && steps === undefined;
@@ -100,6 +103,7 @@ export async function planOf(traced: Program, device: Provider, options: PlanOpt
     unread,
     steps,
     updates,
+    norms,
     inputs: [...known.inputs].map(([name, { dtype, shape, source }]) => ({
       name,
       dtype,
@@ -122,7 +126,7 @@ export async function planOf(traced: Program, device: Provider, options: PlanOpt
 
 function prepared(traced: Program, device: Provider, { lean, steps }: PlanOptions): CpuProgram {
   // What a program becomes for the CPU suits its caches and its own kernels; a GPU gets what was traced, with the updates.
-  const asTraced = { updates: [], shapes: new Map<string, Shape>() };
+  const asTraced = { updates: [], norms: [], shapes: new Map<string, Shape>() };
   if (steps !== undefined) {
     return { ...asTraced, program: stackedProgram(traced, steps), inPlace: overwrittenStates(traced) };
   }

@@ -3,6 +3,7 @@ import {
   assemble,
   type Code,
   F32,
+  f32,
   f32x4,
   get,
   I32,
@@ -26,10 +27,13 @@ export type ScalarName = (typeof SCALARS)[number];
 /** An instance with a memory of its own, in which all addresses are multiples of 64 bytes. */
 export interface UpdateKernel {
   readonly memory: Memory;
-  /** Over `weight`, `gradient`, `first`, `second` up to the address `end` of the weight, then the first five scalars. */
-  update(...addressesAndScalars: number[]): void;
+  /**
+   * Over `weight`, `gradient`, `first`, `second` up to the address `end` of the weight, then the first five scalars. Returns the sum of
+   * the squares of the gradient in float32, so over some thousand elements at a time.
+   */
+  update(...addressesAndScalars: number[]): number;
   /** The same with `average` before `end`, and all scalars. */
-  updateWithAverage(...addressesAndScalars: number[]): void;
+  updateWithAverage(...addressesAndScalars: number[]): number;
 }
 
 /** Makes an instance. */
@@ -47,12 +51,14 @@ function code(withAverage: boolean): Code {
   const given = end + 1;
   const wide = given + names.length;
   const scalar = (name: ScalarName): number[] => get(wide + SCALARS.indexOf(name));
-  const [nextM, nextV, next, g] = [0, 1, 2, 3].map(i => wide + names.length + i);
+  const [nextM, nextV, next, g, square, sum] = [0, 1, 2, 3, 4, 5].map(i => wide + names.length + i);
   const times = (a: Instructions, name: ScalarName): number[] => f32x4.mul(a, scalar(name));
   const four = (at: number): number[] => [
     ...set(g, v128.load(get(gradient), at)),
     ...set(nextM, f32x4.add(times(v128.load(get(first), at), 'beta1'), get(g))),
-    ...set(nextV, f32x4.add(times(v128.load(get(second), at), 'beta2'), f32x4.mul(get(g), get(g)))),
+    ...set(square, f32x4.mul(get(g), get(g))),
+    ...set(sum, f32x4.add(get(sum), get(square))),
+    ...set(nextV, f32x4.add(times(v128.load(get(second), at), 'beta2'), get(square))),
     ...v128.store(get(first), get(nextM), at),
     ...v128.store(get(second), get(nextV), at),
     ...set(
@@ -74,13 +80,15 @@ function code(withAverage: boolean): Code {
   return {
     name: withAverage ? 'updateWithAverage' : 'update',
     parameters: [...Array<number>(arrays + 1).fill(I32), ...names.map(() => F32)],
-    locals: Array<number>(names.length + 4).fill(V128),
+    results: [F32],
+    locals: Array<number>(names.length + 6).fill(V128),
     body: [
       ...names.map((_, i) => set(wide + i, f32x4.splat(get(given + i)))),
       loop(weight, end, [
         ...[0, 16, 32, 48].map(four),
         ...Array.from({ length: arrays }, (_, array) => move(array, int(STRIDE))),
       ]),
+      [0, 1, 2, 3].map(lane => f32x4.lane(get(sum), lane)).reduce(f32.add),
     ],
   };
 }

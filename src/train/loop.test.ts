@@ -89,7 +89,21 @@ async function remains(folder: string) {
   return { name: tensors, bytes: await readFile(join(checkpoints, tensors)), metrics: await metricsOf(folder) };
 }
 
-let reference: Awaited<ReturnType<typeof remains>>;
+type Remains = Awaited<ReturnType<typeof remains>>;
+
+/**
+ * The same remains, but for the last digits of the gradients' norms: a kernel that makes the updates sums up their squares in
+ * another order than a graph that has them as nodes.
+ */
+function expectSameButNorms(actual: Remains, expected: Remains): void {
+  const norm = /"gradientNorm":([^,]*)/g;
+  const normless = ({ metrics, ...rest }: Remains) => ({ ...rest, metrics: metrics.replace(norm, '') });
+  const norms = ({ metrics }: Remains) => [...metrics.matchAll(norm)].map(([, value]) => Number(value));
+  expect(normless(actual)).toEqual(normless(expected));
+  expect(norms(actual)).toBeAllclose(norms(expected), { rtol: 1e-5 });
+}
+
+let reference: Remains;
 let trained: Awaited<ReturnType<typeof run>>;
 const heard: TrainProgress[] = [];
 
@@ -225,7 +239,7 @@ describe('a training that is interrupted and called again ends in the same bytes
     const stopped = run('deep again', {}, { report, signal: controller.signal }, deep);
     await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
     expect(await run('deep again', { gradCheckpointing: true }, {}, deep)).toEqual(whole);
-    expect(await remains('deep again')).toEqual(await remains('deep'));
+    expectSameButNorms(await remains('deep again'), await remains('deep'));
   });
 
   it('in parts of a batch', async () => {
@@ -243,9 +257,10 @@ describe('several steps in a call of the device', () => {
       const steps: TrainProgress[] = [];
       const whole = await run(folder, { stepsPerExecution }, { report: p => p.kind === 'step' && steps.push(p) });
       expect(whole).toEqual(trained);
-      expect(await remains(folder)).toEqual(reference);
+      expectSameButNorms(await remains(folder), reference);
       const known = heard.filter(progress => progress.kind === 'step');
-      const timeless = (of: TrainProgress[]) => of.map(p => ({ ...p, imagesPerSecond: 0, secondsLeft: 0 }));
+      const timeless = (of: TrainProgress[]) =>
+        of.map(p => ({ ...p, imagesPerSecond: 0, secondsLeft: 0, gradientNorm: 0 }));
       expect(timeless(steps)).toEqual(timeless(known));
       expect(steps.every(p => p.kind === 'step' && p.imagesPerSecond > 0)).toBe(true);
       expect(steps.at(-1)).toMatchObject({ secondsLeft: 0 });
@@ -265,7 +280,7 @@ describe('several steps in a call of the device', () => {
       });
     }
     expect(await run(folder, { stepsPerExecution: 2 })).toEqual(trained);
-    expect(await remains(folder)).toEqual(reference);
+    expectSameButNorms(await remains(folder), reference);
   });
 
   it.each([

@@ -65,7 +65,7 @@ it.each<[string, TuneSettings, Partial<StepOptions>, number]>([
   // Sums of gradients are states too.
   ['accumulated and clipped', {}, { accumulate: 2, clip: 0.1 }, 45],
   ['frozen layers', { freezeLayers: 1 }, {}, 27],
-  ['low rank', { tune: 'lora', loraRank: 4 }, {}, 0],
+  ['low rank', { tune: 'lora', loraRank: 4 }, {}, 33],
   ['patch dropout', { patchDropout: 0.5 }, {}, 36],
   ['the last third', { tune: 'last-blocks' }, {}, 12],
 ])('%s: the same bits', async (_, settings, options, wide) => {
