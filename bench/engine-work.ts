@@ -11,6 +11,7 @@ import {
   mean,
   type Program,
   program,
+  type Session,
   type SessionOptions,
   sizeOf,
   slice,
@@ -71,15 +72,18 @@ export async function modelOf(spec: string, layers: number): Promise<Model> {
   return { name, config, batch, names: NAMES.full };
 }
 
-/** The session of a piece of work with random weights, ready to run; `precision` is that of a step. */
+/**
+ * The session of a piece of work with random weights, ready to run; `precision` is that of a step, `steps` makes a run so many
+ * of them in one call.
+ */
 export async function prepare(
   model: Model,
   work: WorkName,
   { precision, ...options }: SessionOptions & { precision?: Precision },
 ): Promise<Work> {
   const graph = programOf(model, work, precision);
-  // As the encoders of src/clip do it.
-  const session = await compile(graph, { ...options, frozen: work === 'embed' });
+  // As the encoders of src/clip do it, and the training under CUDA.
+  const session = await compile(graph, { ...options, frozen: work === 'embed' || options.device === 'cuda' });
   const weights = randomWeights(model);
   const copies: Record<string, TensorData> = { head: noise(model.names * model.config.projection_dim, 2, 0.05) };
   for (const [name, data] of Object.entries(weights)) {
@@ -89,12 +93,13 @@ export async function prepare(
   await session.setState(Object.fromEntries(known));
   await session.setState(precisionStart(work === 'step' ? precision : undefined));
   const feeds = feedsOf(graph);
+  const { steps = 1 } = options;
   return {
     name: `${model.name} ${work}`,
-    amount: model.batch,
+    amount: steps * model.batch,
     unit: 'images/s',
-    flops: flopsOf(graph),
-    run: () => session.run(feeds),
+    flops: steps * flopsOf(graph),
+    run: options.steps === undefined ? () => session.run(feeds) : stackedRuns(session, feeds, steps),
     dispose: () => session.dispose(),
   };
 }
@@ -115,7 +120,25 @@ export async function product([m, k, n]: readonly number[], options: SessionOpti
   };
 }
 
-function programOf({ config, batch, names }: Model, work: WorkName, precision?: Precision): Program {
+/** As the training does it: a stack is handed over, and the next one made while it is used. */
+function stackedRuns(session: Session, feeds: Record<string, TensorData>, steps: number): () => Promise<unknown> {
+  const stack = (): Record<string, TensorData> =>
+    Object.fromEntries(
+      Object.entries(feeds).map(([name, data]) => {
+        const all = new (data.constructor as Float32ArrayConstructor)(steps * data.length);
+        for (let i = 0; i < steps; i++) all.set(data as Float32Array, i * data.length);
+        return [name, all];
+      }),
+    );
+  let next = stack();
+  return async () => {
+    const running = session.run(next, { move: true });
+    next = stack();
+    await running;
+  };
+}
+
+export function programOf({ config, batch, names }: Model, work: WorkName, precision?: Precision): Program {
   if (work === 'step') return stepProgram({ config, batch, names, logitScale: 100, precision });
   const size = config.vision_config.image_size;
   const pixels = input('pixels', 'float32', [batch, 3, size, size]);

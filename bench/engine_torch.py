@@ -156,13 +156,20 @@ def copied(mebibytes):
     return lambda: target.copy_(source)
 
 
+def moved(mebibytes, up):
+    host = torch.empty(mebibytes << 18, device="cpu")
+    card = torch.empty(mebibytes << 18)
+    return (lambda: card.copy_(host)) if up else (lambda: host.copy_(card))
+
+
 work = {"train": train, "embed": embed, "step": step}
 products = {f"product {m}x{k}x{n}": product(m, k, n) for m, k, n in config["products"]}
 products |= {f"copy {n} MiB": copied(n) for n in config.get("copies", [])}
+products |= {f"{way} {n} MiB": moved(n, way == "upload") for n in config.get("copies", []) for way in ("upload", "download")}
 name = f"PyTorch {torch.__version__}{' compiled' if config['compile'] else ''}"
 name += f" {torch.cuda.get_device_name()}" if DEVICE == "cuda" else ""
 name += " bf16 autocast" if AUTOCAST else ""
-print(json.dumps({"name": name}), flush=True)
+print(json.dumps({"name": name, "device": DEVICE}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
     run = products.get(request["name"]) or work[request["name"].split()[-1]]

@@ -19,6 +19,8 @@ export interface Row {
   gflops: number;
   /** Of the best plain product that either library reached in the same run. */
   shareOfPeak?: number;
+  /** Bytes that nodes read and write, by those that a copy on the device reads and writes in that time (bench/gpu.ts). */
+  shareOfCopy?: number;
 }
 
 export interface Summary {
@@ -31,15 +33,6 @@ export function summarise(values: readonly number[]): Summary {
   const middle = sorted.length / 2;
   const median = sorted.length % 2 === 1 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2;
   return { median, range: [sorted[0], sorted[sorted.length - 1]] };
-}
-
-/** Does work, with the seconds that it takes and the processor time of all threads of this process. */
-export async function timed<T extends object>(work: () => Promise<T>): Promise<T & { seconds: number; cpu: number }> {
-  const [before, start] = [process.cpuUsage(), performance.now()];
-  const facts = await work();
-  const seconds = (performance.now() - start) / 1000;
-  const { user, system } = process.cpuUsage(before);
-  return { ...facts, seconds, cpu: (user + system) / 1e6 };
 }
 
 /**

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url';
 export interface Peer {
   /** `PyTorch 2.13.0+cpu`. */
   readonly name: string;
+  /** `cuda` or `cpu`, of a script that chooses. */
+  readonly device?: string;
   /** Runs a piece of work `count` times and gives the seconds of each. */
   run(name: string, count: number): Promise<number[]>;
   /** Sends any message and gives the answer. */
@@ -36,9 +38,10 @@ export async function startPeer(script: string, config: unknown, python?: string
   child.stdin.on('error', () => undefined);
   const hello = await Promise.race([ask(config), once(child, 'error').then(() => undefined)]);
   if (hello === undefined) return undefined;
-  const { name } = JSON.parse(hello) as { name: string };
+  const { name, device } = JSON.parse(hello) as { name: string; device?: string };
   return {
     name,
+    device,
     async run(work, count) {
       const answer = await ask({ name: work, count });
       if (answer === undefined) throw new Error(`${name} ended during '${work}'`);
