@@ -35,6 +35,15 @@ export function summarise(values: readonly number[]): Summary {
   return { median, range: [sorted[0], sorted[sorted.length - 1]] };
 }
 
+/** Does work, with the seconds that it takes and the processor time of all threads of this process. */
+export async function timed<T extends object>(work: () => Promise<T>): Promise<T & { seconds: number; cpu: number }> {
+  const [before, start] = [process.cpuUsage(), performance.now()];
+  const facts = await work();
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(before);
+  return { ...facts, seconds, cpu: (user + system) / 1e6 };
+}
+
 /**
  * Lets contestants take turns, round by round, so that a machine that slows down slows all; between them the threads and
  * processes of one come to rest.
