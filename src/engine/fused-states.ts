@@ -26,7 +26,7 @@ export interface FusedStates {
 }
 
 /** Bytes of a weight that a call of the kernel takes: squares are summed up in float32 there, and in float64 after it. */
-const PIECE = 2 ** 15;
+const PIECE = 2 ** 19;
 
 /**
  * A memory holds some updates up to this size. One an update would take too much room: the runtime keeps some gigabytes of

@@ -29,7 +29,7 @@ export interface UpdateKernel {
   readonly memory: Memory;
   /**
    * Over `weight`, `gradient`, `first`, `second` up to the address `end` of the weight, then the first five scalars. Returns the sum of
-   * the squares of the gradient in float32, so over some thousand elements at a time.
+   * the squares of the gradient in float32, so over some ten thousand elements at a time.
    */
   update(...addressesAndScalars: number[]): number;
   /** The same with `average` before `end`, and all scalars. */
