@@ -1,5 +1,6 @@
 /** What a program becomes before ONNX Runtime runs it on a CPU. */
 
+import { withoutExpansions } from './broadcast.ts';
 import { type FusedNorm, fuseNorms } from './fused-norms.ts';
 import type { UpdatePlan } from './fused-states.ts';
 import { fuseUpdates, gradientName } from './fused-updates.ts';
@@ -25,7 +26,8 @@ export interface CpuProgram {
 
 /** Prepares a program; with `lean` all updates stay nodes, so that a gradient can be gone before the next is made. */
 export function cpuProgram(traced: Program, lean = false): CpuProgram {
-  const kernel = lean ? { program: traced, updates: [] } : fuseUpdates(traced);
+  const short = withoutExpansions(traced);
+  const kernel = lean ? { program: short, updates: [] } : fuseUpdates(short);
   const { program: normless, norms } = fuseNorms(kernel);
   const fused = widenRows({ ...kernel, program: normless });
   // Updates that are nodes have an order of their own, in which each follows its gradient.

@@ -116,7 +116,8 @@ function attentionPool(config: ResnetConfig, params: Parameters, x: Tensor): Ten
   const project = (part: string, from: Tensor): Tensor =>
     linear(from, params(`${name}.${part}.weight`, [width, width]), params(`${name}.${part}.bias`, [width]));
   const flat = reshape(x, [batch, width, height * breadth]);
-  const withMean = transpose(concat([mean(flat, { axes: [2], keepdims: true }), flat], 2), [0, 2, 1]); // [B, T, C]
+  const average = reshape(mean(flat, { axes: [2] }), [batch, 1, width]);
+  const withMean = concat([average, transpose(flat, [0, 2, 1])], 1); // [B, T, C]
   const all = add(withMean, params(`${name}.positional_embedding`, [tokens, width]));
   const split = (t: Tensor): Tensor => transpose(reshape(t, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
   const q = reshape(project('q_proj', reshape(slice(all, 1, 0, 1), [batch, width])), [batch, heads, 1, width / heads]);
