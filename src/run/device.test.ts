@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { chooseDevice } from '../engine/index.ts';
 import type { RunEvent } from './events.ts';
+import { fit } from './fit.ts';
 import { openRun, reopenRun } from './store.ts';
 
 test('a run on auto takes a device, says which, and keeps both names', async () => {
@@ -28,6 +29,16 @@ test('a run on auto takes a device, says which, and keeps both names', async () 
     expect(explicit.config.device).toBe('cpu');
     expect(heard).toHaveLength(2);
     expect((await read('manifest.json')).versions).not.toHaveProperty('device');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('several steps a call on webgpu are refused at the beginning', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 's3a-device-'));
+  try {
+    const options = { images: ['photos'], out: join(folder, 'run'), device: 'webgpu', stepsPerExecution: 4 } as const;
+    await expect(fit(options)).rejects.toMatchObject({ code: 'STEPS', message: 'webgpu cannot run 4 steps a call' });
   } finally {
     await rm(folder, { recursive: true });
   }

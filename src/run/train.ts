@@ -11,6 +11,7 @@ import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
 import { forgetTracked } from '../track/open.ts';
+import { checkCalls } from '../train/calls.ts';
 import { train as selfTrain, type TrainProgress, type TrainResult } from '../train/loop.ts';
 import type { Role } from '../train/tower.ts';
 import { isWhole, tunePlan } from '../train/tune.ts';
@@ -39,10 +40,11 @@ export interface Trained {
 const ROLES = ['student', 'teacher'] as const;
 
 /**
- * Ends a run at its beginning whose way of tuning does not fit the model.
- * @throws S3aError TUNE
+ * Ends a run at its beginning whose way of tuning does not fit the model or the device.
+ * @throws S3aError TUNE, STEPS
  */
 export async function checkTuning(run: Run): Promise<void> {
+  checkCalls(run.config);
   if (!isWhole(run.config)) tunePlan((await run.clip()).checkpoint.config, run.config);
 }
 

@@ -2,7 +2,7 @@
  * Runs of the graph of a step put together into calls of a device, which makes several in each (engine/loop-model.ts): how
  * many, their feeds as stacks, and the next stacks made while a call is under way.
  */
-import { type Program, type Provider, sizeOf, type TensorData } from '../engine/index.ts';
+import { type Device, type Program, type Provider, sizeOf, type TensorData } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
 
 /** Bytes of stacks that a call on cuda takes to the card, and its steps, at most, where nothing else is asked for. */
@@ -33,10 +33,7 @@ export function runsPerCall(graph: Program, { device, stepsPerExecution, runs }:
     return most < runs ? most : most - (most % runs);
   }
   if (stepsPerExecution === 1 && device !== 'cuda') return 1;
-  if (device === 'webgpu') {
-    const hint = 'States stay on the GPU there in any case: leave it out.';
-    throw new S3aError('STEPS', `webgpu cannot run ${stepsPerExecution} steps a call`, hint);
-  }
+  checkCalls({ device, stepsPerExecution });
   const most = stepsPerExecution * runs;
   if (most > 1 && most * bytes > LARGEST) {
     const gib = ((most * bytes) / 2 ** 30).toFixed(1);
@@ -47,6 +44,16 @@ export function runsPerCall(graph: Program, { device, stepsPerExecution, runs }:
     );
   }
   return most;
+}
+
+/**
+ * Refuses what a device cannot do, before anything is computed.
+ * @throws S3aError STEPS when webgpu is asked for more than one step
+ */
+export function checkCalls({ device, stepsPerExecution = 1 }: { device: Device; stepsPerExecution?: number }): void {
+  if (device !== 'webgpu' || stepsPerExecution === 1) return;
+  const hint = 'States stay on the GPU there in any case: leave it out.';
+  throw new S3aError('STEPS', `webgpu cannot run ${stepsPerExecution} steps a call`, hint);
 }
 
 /** Bytes that one run of a graph is fed. */
