@@ -37,7 +37,7 @@ test('a run on auto takes a device, says which, and keeps both names', async () 
 test('several steps a call on webgpu are refused at the beginning', async () => {
   const folder = await mkdtemp(join(tmpdir(), 's3a-device-'));
   try {
-    const options = { images: ['photos'], out: join(folder, 'run'), device: 'webgpu', stepsPerExecution: 4 } as const;
+    const options = { images: 'photos', out: join(folder, 'run'), device: 'webgpu', stepsPerExecution: 4 } as const;
     await expect(fit(options)).rejects.toMatchObject({ code: 'STEPS', message: 'webgpu cannot run 4 steps a call' });
   } finally {
     await rm(folder, { recursive: true });
