@@ -143,6 +143,10 @@ for stride, padding in ((1, 0), (1, 1), (2, 1), (3, 2)):
     y.backward(dy)
     record("convWeight2d", [maps, dy], w.grad, kernel=[3, 2], stride=stride, padding=padding)
 
+record("upsample2d", [maps], F.interpolate(maps, scale_factor=2, mode="nearest"), factor=2)
+record("upsample2d", [maps], F.interpolate(maps, scale_factor=3, mode="nearest"), factor=3)
+record("upsample2d", [maps.double()], F.interpolate(maps.double(), scale_factor=2, mode="nearest"), factor=2)
+
 out = Path(__file__).resolve().parents[2] / "test" / "goldens" / "engine" / "ops.json"
 out.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
 print(len(cases), "cases", out.stat().st_size, "bytes")

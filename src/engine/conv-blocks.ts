@@ -72,6 +72,12 @@ export class ChannelBlocks {
       this.#blocked.set(y, this.#averagePool(node as Node<'AveragePool'>));
       return true;
     }
+    if (node.operator === 'Upsample' && this.has(node.inputs[0])) {
+      const { factor } = (node as Node<'Upsample'>).attributes;
+      const scales = { scales: [1, 1, factor, factor], mode: 'nearest' };
+      this.#blocked.set(y, this.#emit('Upsample', [this.#inBlocks(node.inputs[0])], scales));
+      return true;
+    }
     if (node.operator === 'ReduceSum') return this.#sumOfChannels(node as Node<'ReduceSum'>);
     return this.#joined(node) || this.#mask(node) || (ELEMENTWISE.has(node.operator) && this.#elementwise(node));
   }

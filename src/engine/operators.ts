@@ -81,6 +81,8 @@ export interface Operators {
   ConvTranspose: Window2d & { readonly group: number; readonly outputPadding: readonly [number, number] };
   AveragePool: Window2d & { readonly kernel: readonly [number, number] };
   MaxPool: Window2d & { readonly kernel: readonly [number, number] };
+  /** Each position as a square of so many rows and columns. */
+  Upsample: { readonly factor: number };
   ArgMax: { readonly axis: number };
   TopK: { readonly k: number };
   OneHot: { readonly depth: number };

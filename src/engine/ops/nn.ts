@@ -217,6 +217,19 @@ export function maxPool2d(x: Tensor, kernel: number, { stride = kernel, padding 
 }
 
 /**
+ * Each position of [N, C, H, W] as a square of `factor` rows and columns: nearest neighbours. The gradient of `avgPool2d` with
+ * windows side by side is this, divided by their area.
+ */
+export function upsample2d(x: Tensor, factor: number): Tensor {
+  const [n, c, h, w] = x.shape;
+  if (x.shape.length !== 4 || !(Number.isInteger(factor) && factor >= 1)) {
+    throw shapeError('Upsample', [x.shape], `needs [N, C, H, W] and a whole factor, not ${factor}`);
+  }
+  requireFloats('Upsample', [x]);
+  return apply('Upsample', [x], { factor }, [{ dtype: x.dtype, shape: [n, c, h * factor, w * factor] }])[0];
+}
+
+/**
  * Non-overlapping patches projected to vectors, as one matrix product (the same sums as a strided convolution).
  * @param x [N, C, H, W]
  * @param weight [D, C, P, P]

@@ -132,6 +132,13 @@ const shapeErrors: Record<string, [build: () => unknown, message: string][]> = {
     [() => ops.maxPool2d(t(1, 3, 4, 4), 2, { padding: 2 }), 'MaxPool of [1, 3, 4, 4] and [2, 2]'],
     [() => ops.maxPool2d(t(1, 3, 4, 4), 2, { stride: 1.5 }), 'no window has stride 1.5 and padding 0'],
   ],
+  upsample2d: [
+    [() => ops.upsample2d(t(3, 4, 4), 2), 'Upsample of [3, 4, 4]: needs [N, C, H, W] and a whole factor, not 2'],
+    [
+      () => ops.upsample2d(t(1, 3, 4, 4), 1.5),
+      'Upsample of [1, 3, 4, 4]: needs [N, C, H, W] and a whole factor, not 1.5',
+    ],
+  ],
   patchEmbed: [
     [
       () => ops.patchEmbed(t(1, 3, 9, 8), t(5, 3, 4, 4)),

@@ -70,6 +70,7 @@ const builders: Record<string, Build> = {
   convWeight2d: ([x, y], { kernel, ...window }) => ops.convWeight2d(x, y, kernel, window),
   avgPool2d: ([x], { kernel, ...options }) => ops.avgPool2d(x, kernel, options),
   maxPool2d: ([x], { kernel, ...options }) => ops.maxPool2d(x, kernel, options),
+  upsample2d: ([x], { factor }) => ops.upsample2d(x, factor),
   sum: ([x], options) => ops.sum(x, options),
   mean: ([x], options) => ops.mean(x, options),
   max: ([x], options) => ops.max(x, options),

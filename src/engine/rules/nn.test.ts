@@ -126,6 +126,11 @@ const cases: Cases = {
   ConvTranspose: convTranspose,
   AveragePool: pool(e.avgPool2d),
   MaxPool: pool(e.maxPool2d, 'apart'),
+  Upsample: fc.tuple(small, small, extent, extent, small).map(([n, c, height, width, factor]) => ({
+    label: `upsample by ${factor}`,
+    shapes: [[n, c, height, width]],
+    build: ([x]) => e.upsample2d(x, factor),
+  })),
 };
 
 describeRules('the layers', layers, cases);

@@ -1,9 +1,8 @@
 /** Gradients of softmax, layer normalisation, convolution and pooling. */
-import { constant, type Tensor } from '../graph.ts';
+import type { Tensor } from '../graph.ts';
 import { add, exp, mul, reciprocal, sqrt, sub } from '../ops/elementwise.ts';
 import { concat, pad, pick, reshape, scatterAdd, slice } from '../ops/layout.ts';
-import { gemm } from '../ops/matrix.ts';
-import { conv2d, convTranspose2d, convWeight2d } from '../ops/nn.ts';
+import { avgPool2d, conv2d, convTranspose2d, convWeight2d, upsample2d } from '../ops/nn.ts';
 import { full, mean, sum, sumTo } from '../ops/reduce.ts';
 import { type Shape, sizeOf } from '../shape.ts';
 import type { RuleTable } from './rule.ts';
@@ -18,6 +17,7 @@ export const layers: RuleTable<
   | 'ConvTranspose'
   | 'AveragePool'
   | 'MaxPool'
+  | 'Upsample'
 > = {
   Softmax: ({ outputs: [y], attributes: { axis } }, dy) => {
     const weighted = mul(dy, y);
@@ -75,11 +75,8 @@ export const layers: RuleTable<
     const [n, c, h, w] = x.shape;
     const share = mul(dy, 1 / (kernel[0] * kernel[1]));
     if (kernel[0] === strides[0] && pads[0] === 0) {
-      // Every row times a 0/1 matrix that repeats its entries along both axes: on the CPU several times faster than
-      // broadcasting such short runs.
       const [, , oh, ow] = y.shape;
-      const repeat = constant(repetition(ow, kernel[0]), [ow, kernel[0] * kernel[0] * ow]);
-      const covered = reshape(gemm(reshape(share, [n * c * oh, ow]), repeat), [n, c, oh * kernel[0], ow * kernel[0]]);
+      const covered = upsample2d(share, kernel[0]);
       return [pad(covered, [0, 0, 0, 0, 0, 0, h - oh * kernel[0], w - ow * kernel[0]])];
     }
     const flat = reshape(share, [n * c, 1, y.shape[2], y.shape[3]]);
@@ -93,16 +90,8 @@ export const layers: RuleTable<
   MaxPool: ({ inputs: [x], outputs: [, positions] }, dy) => [
     reshape(scatterAdd(reshape(positions, [-1]), reshape(dy, [-1]), sizeOf(x.shape)), x.shape),
   ],
+  Upsample: ({ attributes: { factor } }, dy) => [mul(avgPool2d(dy, factor), factor * factor)],
 };
-
-/** [n, k·k·n]: the product with it repeats each of n entries k times, and the whole row k times. */
-function repetition(n: number, k: number): Float32Array {
-  const matrix = new Float32Array(n * k * k * n);
-  for (let copy = 0; copy < k; copy++) {
-    for (let to = 0; to < k * n; to++) matrix[Math.floor(to / k) * k * k * n + copy * k * n + to] = 1;
-  }
-  return matrix;
-}
 
 /** The extents of the input that windows touch: at most stride − 1 last rows are left out by the floor. */
 function reachedExtent(
