@@ -52,7 +52,7 @@ export interface Trust {
 }
 
 const BINS = 15;
-export const THRESHOLDS: readonly number[] = [0, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9];
+const THRESHOLDS: readonly number[] = [0, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9];
 
 /** The labels by confidence; those that are unknown already have none and count in no bin. */
 export function trustOf({ answers }: Context, labels: Int32Array, confidence: Float32Array): Trust {

@@ -27,7 +27,7 @@ const kindsOf = (rows: readonly Measured[]): DrawKind[] =>
   KINDS.filter(kind => rows.some(row => row.kind === kind.name));
 
 /** Means over the kinds of draws that `wanted` names, each kind the mean of its seeds. */
-export function meanScores(rows: readonly Measured[], wanted: readonly string[]): Scores {
+function meanScores(rows: readonly Measured[], wanted: readonly string[]): Scores {
   const of = (key: keyof Scores): number =>
     mean(wanted.map(kind => mean(rows.filter(row => row.kind === kind).map(row => row.scores[key]))));
   return {

@@ -17,7 +17,7 @@ export interface PretrainBatch {
 }
 
 /** Curriculum: backgrounds grow from white to random over the first 30 %, geometry and noise until half-way. */
-export function difficultyAt(share: number): Difficulty {
+function difficultyAt(share: number): Difficulty {
   const grown = Math.min(1, share / 0.5);
   return { background: Math.min(1, share / 0.3), geometry: grown, noise: grown };
 }

@@ -1,7 +1,5 @@
 /** Learns a small CLIP-style byte-level BPE and writes it in the form of CLIP's own tokenizer.json. */
 
-/** The text tower of the tiny CLIP reads this many tokens, start and end included. */
-export const maxTextLength = 24;
 export const startToken = '<|startoftext|>';
 export const endToken = '<|endoftext|>';
 

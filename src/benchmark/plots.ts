@@ -102,7 +102,7 @@ export function barSpec(title: string, points: readonly Point[]): Spec {
 }
 
 /** Curves of the series over their values, with a whisker at each point. */
-export function curveSpec(title: string, points: readonly Point[], axis: { title: string; scale: string }): Spec {
+function curveSpec(title: string, points: readonly Point[], axis: { title: string; scale: string }): Spec {
   const series = [...new Set(points.map(point => point.series))];
   const values = points.filter(({ value }) => value !== undefined);
   // A logarithm has no zero.

@@ -19,7 +19,7 @@ export interface Computed {
 }
 
 /** The figures that are averaged over seeds, and where they stand. */
-export const MEASURES = {
+const MEASURES = {
   top1: (f: Figures) => f.accuracy[1],
   top3: (f: Figures) => f.accuracy[3],
   top5: (f: Figures) => f.accuracy[5],
@@ -167,7 +167,7 @@ export function resultsOf({ protocol, plan, order, base, vocabulary, computed, f
 }
 
 /** How a line of a method is called. */
-export function titleOf({ title }: Pick<Method, 'title'>, part: string): string {
+function titleOf({ title }: Pick<Method, 'title'>, part: string): string {
   if (part === '') return title;
   return part === 'discovery' ? `${title}, discovery alone` : `${title}, ${part.replace('_', ' ')}`;
 }

@@ -15,7 +15,7 @@ export const CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073] as const;
 export const CLIP_STD = [0.26862954, 0.26130258, 0.27577711] as const;
 
 /** What every SigLIP uses, for mean and deviation. */
-export const SIGLIP_HALF = [0.5, 0.5, 0.5] as const;
+const SIGLIP_HALF = [0.5, 0.5, 0.5] as const;
 
 /** PIL's numbers. */
 const RESAMPLE = { bilinear: 2, bicubic: 3 } as const;

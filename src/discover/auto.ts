@@ -100,7 +100,7 @@ export async function autoNames(
 }
 
 /** The groups of one name with their soft votes; the group of the unknown, which is the first, has none. */
-export function countGroups(labels: Int32Array, nearest: Nearest, scale: number): AutoResult['counted'] {
+function countGroups(labels: Int32Array, nearest: Nearest, scale: number): AutoResult['counted'] {
   const partition = partitionOf(labels);
   const nameless = labels.includes(UNKNOWN);
   const votes = softVotes(nearest, partition, scale);

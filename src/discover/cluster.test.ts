@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { clusteringRecord, features, WIDTH } from '../../test/discover-goldens.ts';
 import { random } from '../random.ts';
-import { cluster, kMeansFrom } from './cluster.ts';
-import { KMeans } from './kmeans/kmeans.ts';
+import { cluster } from './cluster.ts';
+import { type Clustering, KMeans, type LloydOptions } from './kmeans/kmeans.ts';
 
 const [z] = features;
 const row = (i: number): number[] =>
@@ -24,15 +24,18 @@ describe('greedy k-means++', () => {
 });
 
 describe("Lloyd's algorithm", () => {
+  async function from(centres: readonly number[], options?: LloydOptions): Promise<Clustering> {
+    const kmeans = new KMeans(z, WIDTH, { threads: 1 });
+    const found = await kmeans.from(Float32Array.from(centres.flatMap(row)), options);
+    await kmeans.dispose();
+    return found;
+  }
+
   // The last two cases begin with one and with three centres that no image is near: the clusters are filled again.
   test.each(clusteringRecord.lloyd)(
     'equals scikit-learn from $start',
     async ({ start, maxIterations, ...expected }) => {
-      const found = await kMeansFrom(z, Float32Array.from(start.flatMap(row)), {
-        width: WIDTH,
-        maxIterations,
-        threads: 1,
-      });
+      const found = await from(start, { maxIterations });
       expect([...found.labels]).toEqual(expected.labels);
       expect(found.iterations).toBe(expected.iterations);
       // float64 on both sides; the start is rounded to float32 on ours.
@@ -41,7 +44,7 @@ describe("Lloyd's algorithm", () => {
   );
 
   test('centres are the means of their clusters', async () => {
-    const found = await kMeansFrom(z, Float32Array.from([3, 40, 80].flatMap(row)), { width: WIDTH, threads: 1 });
+    const found = await from([3, 40, 80]);
     const sums = new Float64Array(3 * WIDTH);
     const sizes = [0, 0, 0];
     found.labels.forEach((label, i) => {

@@ -40,26 +40,8 @@ export async function cluster(features: Float32Array | Rows, options: ClusterOpt
   }
 }
 
-/**
- * One run of k-means from given centres.
- * @param features [N, width]
- * @param centres [k, width]
- */
-export async function kMeansFrom(
-  features: Float32Array | Rows,
-  centres: Float32Array,
-  options: LloydOptions & ComputeOptions & { width: number },
-): Promise<Clustering> {
-  const kmeans = new KMeans(features, options.width, options);
-  try {
-    return await kmeans.from(centres, options);
-  } finally {
-    await kmeans.dispose();
-  }
-}
-
 /** The best of `nInit` seeded runs on features that are ready; the first among equals. */
-export async function bestOf(kmeans: KMeans, options: Omit<ClusterOptions, 'width'>): Promise<Clustering> {
+async function bestOf(kmeans: KMeans, options: Omit<ClusterOptions, 'width'>): Promise<Clustering> {
   const { k, nInit = 17, seed = 0, onProgress } = options;
   let best: Clustering | undefined;
   for (let start = 1; start <= Math.max(1, nInit); start++) {

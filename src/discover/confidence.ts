@@ -13,7 +13,7 @@ export interface Calibration {
 }
 
 /** From `npm run bench -- methods --fit --seeds 100-109`; docs/discovery.md says how well it holds on other draws. */
-export const CALIBRATION: Calibration = { bias: 1.02, own: 0.17, group: 1.53, neighbours: 0.31 };
+const CALIBRATION: Calibration = { bias: 1.02, own: 0.17, group: 1.53, neighbours: 0.31 };
 
 /** Odds are taken of shares within [ε, 1 − ε], so that none is infinite. */
 const EPSILON = 1e-2;

@@ -54,7 +54,7 @@ interface Names {
 }
 
 /** The configs among `names`, which decide about the weights. */
-export function configsAmong(names: Names): string[] {
+function configsAmong(names: Names): string[] {
   return CONFIGS.filter(name => names.has(name));
 }
 

@@ -33,7 +33,7 @@ export interface ProxyVariables {
 }
 
 /** The hub that is used unless HF_ENDPOINT names another. */
-export const OFFICIAL_ENDPOINT = 'https://huggingface.co';
+const OFFICIAL_ENDPOINT = 'https://huggingface.co';
 
 const DEFAULT_TIMEOUT_SECONDS = 10;
 

@@ -11,7 +11,7 @@ export interface RepoName {
   readonly file?: string;
 }
 
-export const DEFAULT_REVISION = 'main';
+const DEFAULT_REVISION = 'main';
 
 const FORMS = 'Names of models are org/name, org/name@revision or an address on huggingface.co.';
 

@@ -4,10 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { compare, pattern, type Recorded } from '../../test/images.ts';
 import { type Random, random } from '../random.ts';
 import { fillColor, makeView, normalise, resizedCropRect } from './augment.ts';
-import { centerCrop, crop } from './crop.ts';
+import { crop } from './crop.ts';
 import type { RgbImage } from './image.ts';
 import { applyStep, drawSteps, OPERATORS, type Step } from './randaugment.ts';
-import { resizeShortSide } from './resize.ts';
+import { resize } from './resize.ts';
 
 const golden = (name: string): unknown =>
   JSON.parse(readFileSync(new URL(`../../test/goldens/images/${name}.json`, import.meta.url), 'utf8'));
@@ -103,9 +103,13 @@ describe('resizedCropRect', () => {
 
 describe('makeView', () => {
   const image = pattern(90, 61);
+  // The short side becomes 32, the long side ⌊32 · 90 / 61⌋.
+  const resized = resize(image, 47, 32);
 
   it('makes the evaluation view of resize and centre crop alone', () => {
-    expect(makeView(image, 'evaluation', 32, random(1), FILL)).toEqual(centerCrop(resizeShortSide(image, 32), 32));
+    expect(makeView(image, 'evaluation', 32, random(1), FILL)).toEqual(
+      crop(resized, { x: 7, y: 0, width: 32, height: 32 }),
+    );
   });
 
   it('squashes for a model that wants that, in every bit as SiglipImageProcessor with Pillow', () => {
@@ -133,7 +137,6 @@ describe('makeView', () => {
   });
 
   it('makes the weak view a crop of the resized image, at every place', () => {
-    const resized = resizeShortSide(image, 32);
     const lefts = new Set<number>();
     for (let i = 0; i < 200; i++) {
       const view = makeView(image, 'weak', 32, random(1, i), FILL);

@@ -1,4 +1,4 @@
-/** Whole-pixel cuts: crop, centre crop, mirror. */
+/** Whole pixels: cut out, mirrored. */
 import { S3aError } from '../errors.ts';
 import { newImage, type Rect, type RgbImage } from './image.ts';
 
@@ -16,29 +16,6 @@ export function crop(image: RgbImage, { x, y, width, height }: Rect): RgbImage {
   for (let row = 0; row < height; row++) {
     const start = ((y + row) * image.width + x) * 3;
     out.data.set(image.data.subarray(start, start + width * 3), row * width * 3);
-  }
-  return out;
-}
-
-/**
- * The `size` × `size` middle of the image, black around it where the image is smaller.
- *
- * As transformers' `center_crop`: of an odd margin the smaller half lies left and top (torchvision's rounds half to
- * even instead, so that it may lie one pixel further right); of an odd padding the larger half.
- */
-export function centerCrop(image: RgbImage, size: number): RgbImage {
-  const left = Math.floor((image.width - size) / 2);
-  const top = Math.floor((image.height - size) / 2);
-  if (left >= 0 && top >= 0) return crop(image, { x: left, y: top, width: size, height: size });
-  const out = newImage(size, size);
-  const x = Math.max(0, left);
-  const width = Math.min(size, image.width);
-  const y = Math.max(0, top);
-  const height = Math.min(size, image.height);
-  const part = crop(image, { x, y, width, height });
-  for (let row = 0; row < height; row++) {
-    const to = ((Math.max(0, -top) + row) * size + Math.max(0, -left)) * 3;
-    out.data.set(part.data.subarray(row * width * 3, (row + 1) * width * 3), to);
   }
   return out;
 }

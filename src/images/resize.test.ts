@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compare, pattern, type Recorded } from '../../test/images.ts';
-import { centerCrop, crop, flip } from './crop.ts';
+import { crop, flip } from './crop.ts';
 import type { Rect } from './image.ts';
-import { type Filter, resize, resizeShortSide, shortSideSize, sourceRect } from './resize.ts';
+import { type Filter, resize, shortSideSize, sourceRect } from './resize.ts';
 
 interface Case extends Recorded {
   from: [number, number];
@@ -113,20 +113,6 @@ describe('short side and crops', () => {
     expect(shortSideSize(640, 427, 224)).toEqual([335, 224]);
     expect(shortSideSize(427, 640, 224)).toEqual([224, 335]);
     expect(shortSideSize(5, 5, 224)).toEqual([224, 224]);
-    expect(resizeShortSide(pattern(20, 10), 5).width).toBe(10);
-  });
-
-  it('crops the middle, smaller half of an odd margin left and top', () => {
-    const image = pattern(8, 5);
-    expect(centerCrop(image, 3)).toEqual(crop(image, { x: 2, y: 1, width: 3, height: 3 }));
-  });
-
-  it('pads with black what is too small, larger half left and top', () => {
-    const image = pattern(2, 7);
-    const padded = centerCrop(image, 5);
-    expect(crop(padded, { x: 2, y: 0, width: 2, height: 5 })).toEqual(crop(image, { x: 0, y: 1, width: 2, height: 5 }));
-    expect(Math.max(...crop(padded, { x: 0, y: 0, width: 2, height: 5 }).data)).toBe(0);
-    expect(Math.max(...crop(padded, { x: 4, y: 0, width: 1, height: 5 }).data)).toBe(0);
   });
 
   it('mirrors', () => {

@@ -91,12 +91,6 @@ export function shortSideSize(width: number, height: number, size: number): [num
   return width <= height ? [size, long] : [long, size];
 }
 
-/** Resizes so that the short side becomes `size` (see {@link shortSideSize}); throws as {@link resize}. */
-export function resizeShortSide(image: RgbImage, size: number, filter: Filter = 'bicubic'): RgbImage {
-  const [width, height] = shortSideSize(image.width, image.height, size);
-  return resize(image, width, height, { filter });
-}
-
 function checkBox({ width, height }: Rect, [left, top, right, bottom]: readonly number[]): void {
   if (left >= 0 && top >= 0 && right <= width && bottom <= height && left < right && top < bottom) return;
   const box = [left, top, right, bottom].join(', ');

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, expect, test } from 'vitest';
 import { S3aError } from '../errors.ts';
-import { createNpyWriter, type NpyArray, type NpyDtype, openNpy, readNpy, readNpyFloat32, writeNpy } from './npy.ts';
+import { createNpyWriter, type NpyArray, type NpyDtype, openNpy, readNpyFloat32, writeNpy } from './npy.ts';
 
 const goldens = fileURLToPath(new URL('../../test/goldens/io/', import.meta.url));
 const golden = (name: string): string => join(goldens, name);
@@ -21,6 +21,15 @@ const cases: [string, NpyDtype, number[], NpyArray][] = [
   ['scalar.npy', '<f4', [], new Float32Array([2.5])],
   ['none.npy', '<f4', [0, 4], new Float32Array()],
 ];
+
+async function readNpy(path: string): Promise<{ dtype: NpyDtype; shape: number[]; data: NpyArray }> {
+  const file = await openNpy(path);
+  try {
+    return { dtype: file.dtype, shape: file.shape, data: await file.read() };
+  } finally {
+    await file.close();
+  }
+}
 
 test.each(cases)('reads %s as numpy wrote it, and writes the same bytes', async (name, dtype, shape, data) => {
   expect(await readNpy(golden(name))).toEqual({ dtype, shape, data });

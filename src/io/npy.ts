@@ -81,16 +81,6 @@ export async function openNpy(path: string): Promise<NpyFile> {
   }
 }
 
-/** A whole .npy file: type, shape and elements in C order; throws as `openNpy`. */
-export async function readNpy(path: string): Promise<{ dtype: NpyDtype; shape: number[]; data: NpyArray }> {
-  const file = await openNpy(path);
-  try {
-    return { dtype: file.dtype, shape: file.shape, data: await file.read() };
-  } finally {
-    await file.close();
-  }
-}
-
 /** A whole .npy file of floats as float32; throws as `openNpy`, and NPY for other types. */
 export async function readNpyFloat32(path: string): Promise<{ shape: number[]; data: Float32Array<ArrayBuffer> }> {
   const file = await openNpy(path);

@@ -24,7 +24,6 @@ const manifestSchema = z.object({
 });
 
 export type Manifest = z.output<typeof manifestSchema>;
-export type StageRecord = z.output<typeof stageSchema>;
 
 /** A manifest without stages, with the versions that compute. */
 export function newManifest(): Manifest {

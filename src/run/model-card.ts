@@ -192,7 +192,7 @@ export function hubName(model: string): string | undefined {
 }
 
 /** A hub's name or a setting's word as it is; of a path its last part, because a card goes to other machines. */
-export function shortName(given: string): string {
+function shortName(given: string): string {
   return hubName(given) ?? (basename(given) || 'model');
 }
 

@@ -51,7 +51,7 @@ const schema = z.object({
 const BATCH = 32;
 
 /** Values that one image has in each of the tensors at which the tower is cut. */
-export function keptValues({ config }: Pick<TrainData, 'config'>, plan: TunePlan): number[] {
+function keptValues({ config }: Pick<TrainData, 'config'>, plan: TunePlan): number[] {
   return [...frozenPart(config, plan, 1).outputs.values()].map(({ shape }) => sizeOf(shape));
 }
 

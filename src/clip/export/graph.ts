@@ -93,7 +93,7 @@ function renamed({ nodes, weights, inputs, outputs }: Graph, rename: (name: stri
 }
 
 /** Whether a name was made by a program and not given to it. */
-export function isInner(name: string): boolean {
+function isInner(name: string): boolean {
   return name.startsWith(':');
 }
 

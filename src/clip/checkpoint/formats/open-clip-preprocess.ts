@@ -23,7 +23,7 @@ const RESAMPLE = { bicubic: 3, bilinear: 2, random: 3 };
  * @param imageSize of the model, which counts more than `size`, as in open_clip
  * @throws S3aError MODEL_CONFIG for what no image processor does
  */
-export function preprocessOfOpenClip(json: unknown, imageSize: number, where: string): Record<string, unknown> {
+function preprocessOfOpenClip(json: unknown, imageSize: number, where: string): Record<string, unknown> {
   const parsed = schema.safeParse(json ?? {});
   if (!parsed.success) {
     const [{ path, message }] = parsed.error.issues;
