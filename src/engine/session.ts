@@ -54,7 +54,8 @@ export interface Session {
 
 /**
  * Compiles a program for a device.
- * @throws S3aError DEVICE when ONNX Runtime cannot build the session there, THREADS when `threads` is no count.
+ * @throws S3aError DEVICE when ONNX Runtime cannot build the session there, THREADS when `threads` is no count, STEPS when several
+ * steps a call do not run there or `steps` is no count.
  * @example
  * const x = input('x', 'float32', [2]);
  * const session = await compile(program({ y: mul(x, 3) }));

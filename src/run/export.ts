@@ -1,7 +1,6 @@
 /** Writes the model of a run, or any model, as a folder that others load: a Hugging Face repository. */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
-import { basename, dirname, join, relative, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type Checkpoint, clipParameters } from '../clip/checkpoint/checkpoint.ts';
 import { PRECISIONS, type Precision } from '../clip/export/onnx.ts';
@@ -9,13 +8,14 @@ import { planRepo, type RepoOptions, writeRepo } from '../clip/export/repo.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
 import { parseConfig } from '../config/schema.ts';
 import { S3aError } from '../errors.ts';
-import { writeAtomic, writeError } from '../io/atomic-write.ts';
+import { writeAtomic } from '../io/atomic-write.ts';
 import { hashFile } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import { writeNpy } from '../io/npy.ts';
 import { loadTraining } from '../train/checkpoint.ts';
 import { type Chooser, openChooser } from './chooser.ts';
 import type { RunHooks } from './events.ts';
+import { checkOut, checkSpace, type ExportedFile, replaceFolder } from './export-folder.ts';
 import { readManifest } from './manifest.ts';
 import { openModel } from './model.ts';
 import { lastMetrics, licenseOf, modelCard, type Recipe } from './model-card.ts';
@@ -42,7 +42,7 @@ export interface ExportReport {
   role: 'teacher' | 'student' | null;
   /** Names found by the run; 0 for a model without. */
   classes: number;
-  files: { name: string; bytes: number }[];
+  files: ExportedFile[];
   /** What whoever uses the folder should know. */
   notes: string[];
 }
@@ -113,21 +113,6 @@ function checkLicense(license: string | undefined): void {
     `${JSON.stringify(license)} is no name of a licence`,
     'The hub spells them in lower case, such as mit, apache-2.0 or cc-by-4.0.',
   );
-}
-
-async function checkOut(out: string, overwrite: boolean): Promise<void> {
-  const found = await stat(out).catch(() => undefined);
-  if (!found) return;
-  if (!found.isDirectory()) throw new S3aError('EXPORT', `${out} is a file`, 'Choose another --out.');
-  const names = await readdir(out);
-  if (names.length === 0) return;
-  if (!overwrite) {
-    throw new S3aError('EXPORT', `${out} is there already`, 'Replace it with --overwrite, or choose another --out.');
-  }
-  // Replacing removes all that is in the folder, so it must be one of these.
-  const isModel =
-    names.includes('config.json') && names.includes('model.safetensors') && !names.includes('manifest.json');
-  if (!isModel) throw new S3aError('EXPORT', `${out} holds something else than a model`, 'Choose another --out.');
 }
 
 async function readRecipe(folder: string): Promise<Recipe> {
@@ -212,73 +197,4 @@ function reporter({ onEvent, signal }: RunHooks): (done: number, total: number) 
     signal?.throwIfAborted();
     onEvent?.({ type: 'progress', stage: 'export', done, total, unit: 'bytes' });
   };
-}
-
-async function checkSpace(out: string, needed: number): Promise<void> {
-  let folder = resolve(out);
-  while (!existsSync(folder)) folder = dirname(folder);
-  const space = await statfs(folder).catch(() => undefined);
-  const free = space ? space.bavail * space.bsize : Number.POSITIVE_INFINITY;
-  if (free >= needed) return;
-  const [has, wants] = [free, needed].map(bytes => `${Math.ceil(bytes / 2 ** 20)} MB`);
-  throw new S3aError(
-    'EXPORT',
-    `the disk of ${out} has ${has} left, and the files take ${wants}`,
-    'Write fewer with --onnx.',
-  );
-}
-
-/** Makes a folder beside `out` and puts it in its place when it is whole. Returns its files. */
-async function replaceFolder(
-  out: string,
-  fill: (folder: string) => Promise<void>,
-): Promise<{ name: string; bytes: number }[]> {
-  const target = resolve(out);
-  const beside = (what: string): string => join(dirname(target), `.${basename(target)}.${what}-${process.pid}`);
-  const [fresh, old] = [beside('new'), beside('old')];
-  try {
-    await mkdir(fresh, { recursive: true });
-    await removeLeftovers(target);
-    await fill(fresh);
-    const files = await listFiles(fresh);
-    if (existsSync(target)) await rename(target, old);
-    await rename(fresh, target);
-    return files;
-  } catch (error) {
-    // Nothing that was there is lost when the last step fails.
-    if (existsSync(old) && !existsSync(target)) await rename(old, target).catch(() => {});
-    throw error instanceof Error && 'syscall' in error ? writeError(out, error) : error;
-  } finally {
-    await rm(fresh, { recursive: true, force: true });
-    if (existsSync(target)) await rm(old, { recursive: true, force: true });
-  }
-}
-
-/** Removes unfinished folders of exports that were killed. */
-async function removeLeftovers(target: string): Promise<void> {
-  const start = `.${basename(target)}.new-`;
-  for (const name of await readdir(dirname(target))) {
-    const pid = Number(name.slice(start.length));
-    if (!name.startsWith(start) || !Number.isInteger(pid) || pid < 1 || isAlive(pid)) continue;
-    await rm(join(dirname(target), name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
-async function listFiles(folder: string): Promise<{ name: string; bytes: number }[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  const files = entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name));
-  return Promise.all(
-    files.sort().map(async path => ({
-      name: relative(folder, path).replaceAll('\\', '/'),
-      bytes: (await stat(path)).size,
-    })),
-  );
 }

@@ -11,7 +11,8 @@ import { realign } from './realign.ts';
 import { openRun, type Run, reopenRun } from './store.ts';
 import { summarise } from './summary.ts';
 import { checkTrackers } from './track.ts';
-import { checkTuning, train as selfTrain } from './train.ts';
+import { train as selfTrain } from './train.ts';
+import { checkTuning } from './train-settings.ts';
 import { type Voted, vote } from './vote.ts';
 
 /** What to run on, and everything else that differs from the defaults. */

@@ -5,16 +5,14 @@ import { clipParameters } from '../clip/checkpoint/checkpoint.ts';
 import { saveCheckpoint } from '../clip/checkpoint/save.ts';
 import { exportImageTower } from '../clip/export/onnx.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
-import { learningRates } from '../config/schema.ts';
 import { nearestNames } from '../discover/nearest.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
 import { forgetTracked } from '../track/open.ts';
-import { checkCalls } from '../train/calls.ts';
 import { train as selfTrain, type TrainProgress, type TrainResult } from '../train/loop.ts';
 import type { Role } from '../train/tower.ts';
-import { isWhole, tunePlan } from '../train/tune.ts';
+import { isWhole } from '../train/tune.ts';
 import type { Embedded } from './embed.ts';
 import { featuresBy } from './features.ts';
 import type { Discovered } from './label.ts';
@@ -23,6 +21,7 @@ import type { Named } from './prototypes.ts';
 import type { Run } from './store.ts';
 import { readColumns, writeColumns } from './tables.ts';
 import { type Tracking, trackTraining } from './track.ts';
+import { settingsOf, tuningOf } from './train-settings.ts';
 
 /** What one of the two networks makes of the images. */
 export interface Predicted {
@@ -40,15 +39,6 @@ export interface Trained {
 const ROLES = ['student', 'teacher'] as const;
 
 /**
- * Ends a run at its beginning whose way of tuning does not fit the model or the device.
- * @throws S3aError TUNE, STEPS
- */
-export async function checkTuning(run: Run): Promise<void> {
-  checkCalls(run.config);
-  if (!isWhole(run.config)) tunePlan((await run.clip()).checkpoint.config, run.config);
-}
-
-/**
  * Student and teacher with their labels over the whole vocabulary: `model/` (the teacher), `checkpoints/`,
  * `metrics.jsonl`, `predictions.parquet`, `embeddings/{student,teacher}.npy`.
  */
@@ -59,36 +49,8 @@ export async function train(
   { clusters, structural }: Discovered,
 ): Promise<Trained> {
   const { config } = run;
-  const { peak, floor } = learningRates(config);
-  const settings = {
-    epochs: config.epochs,
-    batchSize: config.batchSize,
-    maxSteps: config.maxStepsPerEpoch,
-    // The loop scales rates by the batch, as METHOD states them; ours are those of the batch that is given.
-    learningRate: (peak * 256) / config.batchSize,
-    minLearningRate: (floor * 256) / config.batchSize,
-    weightDecay: config.weightDecay,
-    layerDecay: config.layerDecay,
-    emaStart: config.emaStart,
-    emaEnd: config.emaEnd,
-    emaSteps: config.emaSteps,
-    threshold: config.threshold,
-    instanceWeight: config.instanceWeight,
-    structuralWeight: config.structuralWeight,
-    renewFrom: config.renewFrom,
-    voteRounds: config.rounds,
-    seed: config.seed,
-    ...(config.clipNorm === null ? {} : { clip: config.clipNorm }),
-    ...(config.microBatch === undefined ? {} : { microBatch: config.microBatch }),
-  };
-  const tuning = {
-    tune: config.tune,
-    freezeLayers: config.freezeLayers,
-    loraRank: config.loraRank,
-    loraAlpha: config.loraAlpha,
-    patchDropout: config.patchDropout,
-    cachedViews: config.cachedViews,
-  };
+  const settings = settingsOf(config);
+  const tuning = tuningOf(config);
   const relabel = await relabelOf(run, named.prototypes, embedded.width);
   const inputs = {
     realign: run.keyOf('realign'),
@@ -143,6 +105,10 @@ export async function train(
     await saveModel(run, await result.weights('teacher'));
     return { steps: result.steps, failed: result.failed.length };
   });
+  return readTrained(run);
+}
+
+async function readTrained(run: Run): Promise<Trained> {
   const labels = await readColumns(run.path('predictions.parquet'));
   const read = async (role: (typeof ROLES)[number]): Promise<Predicted> => ({
     labels: labels[role],
