@@ -1,6 +1,7 @@
 /** Named sets of settings. */
 import type { ConfigInput } from './fields.ts';
 
+/** Settings that `--preset` puts in the place of the defaults. */
 export const PRESETS = {
   /** METHOD to the letter. */
   paper: { method: 's3a', k: 'estimate' },

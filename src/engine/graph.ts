@@ -37,20 +37,23 @@ export interface Tensor {
   readonly source: Source;
 }
 
-/** A tensor that is fed at every run. Shape entries are positive integers. */
+/** A tensor that is fed at every run. Throws S3aError SHAPE for extents that are no positive integers. */
 export function input(name: string, dtype: DType, shape: Shape): Tensor {
   return checked(name, { dtype, shape: [...shape], source: { kind: 'input', name, state: false } });
 }
 
 /**
  * A tensor that stays resident between runs (a weight, a moment). It is set once; a program output of the same name
- * replaces its value after each run.
+ * replaces its value after each run. Throws S3aError SHAPE for extents that are no positive integers.
  */
 export function state(name: string, shape: Shape, dtype: DType = 'float32'): Tensor {
   return checked(name, { dtype, shape: [...shape], source: { kind: 'input', name, state: true } });
 }
 
-/** A tensor whose values are part of the graph; meant for small tables, not for weights. */
+/**
+ * A tensor whose values are part of the graph; meant for small tables, not for weights.
+ * @throws S3aError SHAPE when there are not as many values as the shape has elements
+ */
 export function constant(data: TensorData, shape: Shape, dtype: DType = dtypeOf(data)): Tensor {
   if (data.length !== sizeOf(shape)) {
     throw new S3aError('SHAPE', `constant of ${data.length} values does not fill shape ${showShape(shape)}`);
@@ -58,7 +61,7 @@ export function constant(data: TensorData, shape: Shape, dtype: DType = dtypeOf(
   return { dtype, shape: [...shape], source: { kind: 'constant', data } };
 }
 
-/** A float32 scalar, or one of the type of `like`. */
+/** A constant of shape []. Throws S3aError DTYPE for other types than float32, float64 and int32. */
 export function scalar(value: number, dtype: DType = 'float32'): Tensor {
   if (dtype === 'float64') return constant(Float64Array.of(value), []);
   if (dtype === 'int32') return constant(Int32Array.of(value), []);

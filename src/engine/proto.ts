@@ -90,6 +90,7 @@ export type AttributeValue =
 /** A dimension: a fixed extent, or the name of a free one. */
 export type Dimension = number | string;
 
+/** A constant with its bytes, in C order and little-endian. */
 export function tensorProto(name: string, type: ElementType, dims: readonly number[], raw: Uint8Array): Message {
   return tensorStart(name, type, dims).bytes(9, raw);
 }
@@ -107,6 +108,7 @@ export function externalTensorProto(name: string, type: ElementType, dims: reado
   return tensorStart(name, type, dims).message(13, location).int(14, 1);
 }
 
+/** An input or output; a dimension that is a name is free. */
 export function valueInfoProto(name: string, type: ElementType, dims: readonly Dimension[]): Message {
   const shape = new Message();
   for (const dim of dims) {
@@ -122,6 +124,7 @@ export function sequenceInfoProto(name: string, type: ElementType): Message {
   return new Message().string(1, name).message(2, new Message().message(4, new Message().message(1, element)));
 }
 
+/** An attribute of a node by the type of its value: a number is an integer, a list one of integers. */
 export function attributeProto(name: string, value: AttributeValue): Message {
   const message = new Message().string(1, name);
   if (typeof value === 'number') return message.int(3, value).int(20, 2);
@@ -141,6 +144,7 @@ export interface NodeFields {
   attributes?: Readonly<Record<string, AttributeValue>>;
 }
 
+/** A node. */
 export function nodeProto({ type, name, domain, inputs, outputs, attributes = {} }: NodeFields): Message {
   const message = new Message();
   for (const name of inputs) message.string(1, name);
@@ -182,6 +186,7 @@ export function graphProto({ nodes, initializers, inputs, outputs }: Omit<GraphF
   return graph;
 }
 
+/** The bytes of a model. */
 export function modelProto({ opset = OPSET, domains = [], ...graph }: GraphFields): Uint8Array {
   const model = new Message()
     .int(1, 9) // IR version of opset 20

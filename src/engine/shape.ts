@@ -21,6 +21,7 @@ export function shapeError(operator: string, shapes: readonly Shape[], rule: str
   return new S3aError('SHAPE', `${operator} of ${shapes.map(showShape).join(' and ')}: ${rule}`);
 }
 
+/** Whether all extents are equal. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((extent, i) => extent === b[i]);
 }

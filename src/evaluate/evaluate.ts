@@ -53,7 +53,8 @@ export interface Report {
 }
 
 /**
- * Compares predictions with the true names, one for each image in the same order; case and spaces do not matter.
+ * Compares predictions with the true names, one for each image in the same order; case and spaces do not matter. Figures are
+ * shares from 0 to 1.
  *
  * Throws S3aError SHAPE when lengths differ, EVALUATE when there are no images, VALUE for options that cannot be meant.
  */

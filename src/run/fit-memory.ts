@@ -91,7 +91,7 @@ export function fitMemory(sizes: FitSizes): StageMemory[] {
   const tables = 4 * width * (2 * names + images);
   const prototypes = { ...none, left, weights: total(texts, 'weights'), values: total(texts, 'values') + tables };
 
-  const trainings = trainingPeaks(sizes, embedding, waiting).map(parts => ({ ...none, left, ...parts }));
+  const trainings = trainingPeaks(sizes, embedding, left, waiting).map(parts => ({ ...none, left, ...parts }));
   const train = trainings.reduce((most, parts) => (bytesOf(parts) > bytesOf(most) ? parts : most));
   return Object.entries({ embed, prototypes, train }).map(([stage, parts]) => ({
     stage: stage as StageMemory['stage'],
@@ -114,6 +114,7 @@ type Held = Pick<MemoryParts, 'weights' | 'values'>;
 function trainingPeaks(
   { config, plan, graph, lean, device, calls, rows, decoded, images, names, renews }: FitSizes,
   embedding: Held,
+  left: number,
   waiting: (batch: number, views: number) => number,
 ): Partial<MemoryParts>[] {
   const kept = plan.cachedViews > 0;
@@ -134,7 +135,8 @@ function trainingPeaks(
   const saved = { weights: whole, values: embedding.values + tables, images: 0 };
   if (!kept) return [steps, saved];
   const activations = memoryOf(frozenPart(config, plan, RENEWED), config.vision_config.model_type === 's3a_resnet');
-  return [{ ...activations, images: waiting(RENEWED, 1) + decoded }, steps, saved];
+  const after = left + (KEPT * activations.weights) / CONSTANT;
+  return [{ ...activations, left, images: waiting(RENEWED, 1) + decoded }, { ...steps, left: after }, saved];
 }
 
 /** Weights and values of a program's session; with `frozen` the states that it does not replace are constants. */

@@ -43,7 +43,7 @@ export async function fit({ out, resume = false, ...options }: FitOptions, hooks
   });
 }
 
-/** The training-free half of `fit`: finds the names and labels the images. */
+/** The training-free half of `fit`: finds the names and labels the images. Throws as `fit`. */
 export async function discover(
   { out, resume = false, ...options }: FitOptions,
   hooks: RunHooks = {},
@@ -54,7 +54,11 @@ export async function discover(
   });
 }
 
-/** The second half of `fit`, on a run that `discover` made. */
+/**
+ * The second half of `fit`, on a run that `discover` made.
+ * @param overrides settings that differ from those of the run
+ * @throws S3aError RUN when there is no run in `folder`, and as `fit`
+ */
 export async function train(folder: string, overrides: ConfigInput = {}, hooks: RunHooks = {}): Promise<RunSummary> {
   return using(await reopenRun(folder, overrides, hooks), async run => {
     checkTrainable(run);

@@ -12,7 +12,7 @@ import { vote } from './vote.ts';
 /**
  * Runs one step with some options changed, and before it whatever it needs that is not there; what is there for the same
  * options is kept. Later steps see that their inputs changed and run again when they are asked for.
- * @throws S3aError RUN when there is no run in `folder`
+ * @throws S3aError RUN when there is no run in `folder`, and as `fit`
  */
 export async function runStep(
   folder: string,

@@ -30,7 +30,10 @@ export interface Hierarchy {
 const MAX_EDGES = 4_000_000;
 const SHOWN = 8;
 
-/** The hierarchy of a vocabulary: that of WordNet for the built-in ones, that of its parents for others. */
+/**
+ * The hierarchy of a vocabulary: that of WordNet for the built-in ones, that of its parents for others.
+ * @throws S3aError VOCABULARY as `hierarchyOfEntries`
+ */
 export function hierarchyOf(vocabulary: Vocabulary): Hierarchy {
   const id = wordnetVocabularyOf(vocabulary.hash);
   return id === undefined ? hierarchyOfEntries(vocabulary.id, vocabulary.entries) : restricted(membersOf(id));

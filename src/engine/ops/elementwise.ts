@@ -1,4 +1,8 @@
-/** Operators that work element by element, with broadcasting. Shapes: any; both operands have one type. */
+/**
+ * Operators that work element by element. Operands of two are of one type, and their shapes broadcast as ONNX's and numpy's do.
+ *
+ * All throw S3aError DTYPE for types that differ or that the operator has not, and SHAPE for shapes that do not broadcast.
+ */
 import { S3aError } from '../../errors.ts';
 import { requireFloats, requireOneType } from '../dtype.ts';
 import { apply, type DType, type OperatorName, type Operators, scalar, type Tensor } from '../graph.ts';
@@ -35,19 +39,23 @@ function unary(operator: Plain, x: Tensor): Tensor {
   return apply(operator, [x], {}, [x])[0];
 }
 
+/** a + b. */
 export const add = (a: Operand, b: Operand): Tensor => binary('Add', a, b);
+/** a − b. */
 export const sub = (a: Operand, b: Operand): Tensor => binary('Sub', a, b);
+/** a · b. */
 export const mul = (a: Operand, b: Operand): Tensor => binary('Mul', a, b);
+/** a / b; integers are cut towards 0. */
 export const div = (a: Operand, b: Operand): Tensor => binary('Div', a, b);
 /** The larger of the two, element by element. */
 export const maximum = (a: Operand, b: Operand): Tensor => binary('Max', a, b);
 /** The smaller of the two, element by element. */
 export const minimum = (a: Operand, b: Operand): Tensor => binary('Min', a, b);
-/** bool; no gradient. */
+/** a = b, as bool; no gradient. */
 export const equal = (a: Operand, b: Operand): Tensor => binary('Equal', a, b, 'bool');
-/** bool; no gradient. */
+/** a > b, as bool; no gradient. */
 export const greater = (a: Operand, b: Operand): Tensor => binary('Greater', a, b, 'bool');
-/** bool; no gradient. */
+/** a ≥ b, as bool; no gradient. */
 export const greaterOrEqual = (a: Operand, b: Operand): Tensor => binary('GreaterOrEqual', a, b, 'bool');
 /** Logical and of two bool tensors; no gradient. */
 export function and(a: Tensor, b: Tensor): Tensor {
@@ -65,16 +73,25 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   return apply('Where', [condition, x, y], {}, [{ dtype: x.dtype, shape }])[0];
 }
 
+/** −x. */
 export const neg = (x: Tensor): Tensor => unary('Neg', x);
+/** |x|. */
 export const abs = (x: Tensor): Tensor => unary('Abs', x);
+/** eˣ of floats. */
 export const exp = (x: Tensor): Tensor => unary('Exp', x);
-/** Natural logarithm. */
+/** Natural logarithm of floats. */
 export const log = (x: Tensor): Tensor => unary('Log', x);
+/** √x of floats. */
 export const sqrt = (x: Tensor): Tensor => unary('Sqrt', x);
+/** 1/x of floats. */
 export const reciprocal = (x: Tensor): Tensor => unary('Reciprocal', x);
+/** 1/(1 + e⁻ˣ) of floats. */
 export const sigmoid = (x: Tensor): Tensor => unary('Sigmoid', x);
+/** Hyperbolic tangent of floats. */
 export const tanh = (x: Tensor): Tensor => unary('Tanh', x);
+/** Gauss error function of floats. */
 export const erf = (x: Tensor): Tensor => unary('Erf', x);
+/** The larger of x and 0, of floats. */
 export const relu = (x: Tensor): Tensor => unary('Relu', x);
 /** x², as one multiplication. */
 export const square = (x: Tensor): Tensor => mul(x, x);

@@ -1,4 +1,4 @@
-/** Operators that move elements without changing them. */
+/** Operators that move elements without changing them; all throw S3aError SHAPE for shapes and axes that do not fit. */
 import { requireFloats, requireIndices, requireOneType } from '../dtype.ts';
 import { apply, constant, type Tensor } from '../graph.ts';
 import { broadcastShapes, frontAxis, type Shape, sameShape, shapeError, sizeOf } from '../shape.ts';

@@ -1,4 +1,4 @@
-/** Matrix products. */
+/** Matrix products; all throw S3aError SHAPE for extents that do not fit, DTYPE for what is not of one float type. */
 import { requireFloats } from '../dtype.ts';
 import { apply, type Tensor } from '../graph.ts';
 import { broadcastShapes, shapeError } from '../shape.ts';

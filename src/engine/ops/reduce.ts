@@ -1,4 +1,4 @@
-/** Reductions, selections and the means built on them. */
+/** Reductions, selections and the means built on them; all throw S3aError SHAPE for axes and extents that are not there. */
 import { requireIndices } from '../dtype.ts';
 import { apply, constant, type DType, type Tensor } from '../graph.ts';
 import { broadcastAxes, broadcastShapes, frontAxis, type Shape, sameShape, shapeError, sizeOf } from '../shape.ts';
@@ -30,9 +30,11 @@ function wide(operator: 'ReduceSum' | 'ReduceMean', x: Tensor, options: ReduceOp
     : reduce(operator, x, options);
 }
 
+/** Sum over axes, by default all. */
 export const sum = (x: Tensor, options: ReduceOptions = {}): Tensor => wide('ReduceSum', x, options);
+/** Mean over axes, by default all. */
 export const mean = (x: Tensor, options: ReduceOptions = {}): Tensor => wide('ReduceMean', x, options);
-/** The gradient is shared equally among ties. */
+/** Largest entry over axes, by default all; the gradient is shared equally among ties. */
 export const max = (x: Tensor, options: ReduceOptions = {}): Tensor => reduce('ReduceMax', x, options);
 
 /** Sums the axes along which `shape` was broadcast: the adjoint of broadcasting. */
