@@ -3,11 +3,15 @@ import { Worker } from 'node:worker_threads';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
 import { runError } from './device.ts';
+import { FeedBuffers } from './feed-buffers.ts';
 import type { TensorData } from './graph.ts';
 import type { SessionPlan } from './session-plan.ts';
+import { compact } from './tensor-data.ts';
 
 type Question =
-  | { kind: 'run' | 'set'; data: Record<string, TensorData> }
+  /** What is lent comes back with the answer. */
+  | { kind: 'run'; data: Record<string, TensorData>; lent?: ArrayBuffer[] }
+  | { kind: 'set'; data: Record<string, TensorData> }
   | { kind: 'get'; names: string[] }
   | { kind: 'dispose' };
 
@@ -17,6 +21,8 @@ export type WorkerRequest = Question & { id: number };
 export interface WorkerReply {
   id: number;
   value?: Record<string, TensorData>;
+  /** Memory that was lent. */
+  back?: ArrayBuffer[];
   error?: string;
 }
 
@@ -27,6 +33,7 @@ export class SessionThread {
   /** Settles when the session is open, or cannot be. */
   readonly ready: Promise<unknown>;
   readonly #worker: Worker;
+  readonly #feeds = new FeedBuffers();
   readonly #pending = new Map<number, { resolve: (value: WorkerReply['value']) => void; reject: (e: Error) => void }>();
   #ended: Error | undefined;
   #disposal: Promise<void> | undefined;
@@ -42,6 +49,7 @@ export class SessionThread {
     this.#worker.on('message', (reply: WorkerReply) => {
       const waiting = this.#pending.get(reply.id)!;
       this.#pending.delete(reply.id);
+      if (reply.back) this.#feeds.takeBack(reply.back);
       if (this.#pending.size === 0) this.#worker.unref();
       if (reply.error === undefined) waiting.resolve(reply.value);
       else waiting.reject(runError(reply.error));
@@ -57,6 +65,12 @@ export class SessionThread {
    */
   ask(question: Question, moved: ArrayBuffer[] = []): Promise<WorkerReply['value']> {
     return this.#ended ? Promise.reject(this.#ended) : this.#send(question, moved);
+  }
+
+  /** Runs with copies of feeds, which stay the caller's; throws as `ask`. */
+  run(feeds: Record<string, TensorData>): Promise<WorkerReply['value']> {
+    const { data, lent } = this.#feeds.lend(feeds);
+    return this.ask({ kind: 'run', data: compact(data), lent }, lent);
   }
 
   /** Waits for the questions under way, takes no new ones and ends the thread; a second call changes nothing. */

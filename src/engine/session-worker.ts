@@ -12,6 +12,8 @@ interface Answer {
   readonly value?: Record<string, TensorData>;
   /** Nobody else has the values, so they are moved to the caller. */
   readonly moves?: boolean;
+  /** Memory that the caller lent. */
+  readonly back?: ArrayBuffer[];
 }
 
 const plan = workerData as SessionPlan;
@@ -21,7 +23,7 @@ const opened = plan.device === 'webgpu' ? openOnGpu(plan) : openOnHost(plan);
 async function answer(session: OpenSession, request: WorkerRequest): Promise<Answer> {
   switch (request.kind) {
     case 'run':
-      return { value: await session.run(request.data) };
+      return { value: await session.run(request.data), back: request.lent };
     case 'get':
       return { value: await session.get(request.names), moves: session.getsCopies };
     case 'set':
@@ -35,8 +37,8 @@ async function answer(session: OpenSession, request: WorkerRequest): Promise<Ans
 
 async function reply(id: number, work: Promise<Answer>): Promise<void> {
   try {
-    const { value, moves = false } = await work;
-    port.postMessage({ id, value } satisfies WorkerReply, moves ? buffersOf(value!) : []);
+    const { value, back = [], moves = false } = await work;
+    port.postMessage({ id, value, back } satisfies WorkerReply, moves ? buffersOf(value!) : back);
   } catch (error) {
     port.postMessage({ id, error: messageOf(error) } satisfies WorkerReply);
   }

@@ -83,7 +83,7 @@ describe('not plain', () => {
     ['12 bits', file(tables, frame(planes, 20, 10, 12), scan())],
     ['arithmetic coding', after(segment(0xcc, 0, 0))],
     ['a height that comes later', after(segment(0xdc, 0, 10))],
-    ['no width', file(tables, frame(sampled(0x11, 0x11, 0x11), 0), scan())],
+    ['no width', file(tables, frame(planes, 0), scan())],
     ['no height', file(tables, frame(planes, 20, 0), scan())],
     ['two planes', file(tables, frame(planes.slice(1)), scan(planes.slice(1)))],
     ['four inks', file(tables, frame([...planes, [4, 0x11, 0]]), scan([...planes, [4, 0x11, 0]]))],
