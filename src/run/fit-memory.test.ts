@@ -76,6 +76,14 @@ it('is, with kept activations, most while they are computed, or when the network
   expect(train.parts.weights).toBeLessThan(Math.max(3 * tower, all) + 1e5);
 });
 
+it('has what is left of the frozen part beside the steps of the last blocks', () => {
+  const { train } = peaksOf({ tune: 'last-blocks', batch: 64 });
+  const { left } = peaksOf({ batch: 64 }).train.parts;
+  // All but the last three of eight blocks, and the embeddings.
+  expect(train.parts.left).toBeGreaterThan(left + 0.7 * 0.55 * tower);
+  expect(train.parts.left).toBeLessThan(left + 0.7 * 0.75 * tower);
+});
+
 it('has constants where few images are embedded at once', () => {
   expect(peaksOf({}, { embedBatch: 4 }).embed.parts.weights).toBe(3 * tower);
 });

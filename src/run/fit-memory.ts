@@ -134,8 +134,9 @@ function trainingPeaks(
   const whole = sizesOf(imageProgram(config, 1)) + sizesOf(textProgram(config, 1, textLengths(config)[0]));
   const saved = { weights: whole, values: embedding.values + tables, images: 0 };
   if (!kept) return [steps, saved];
-  const activations = memoryOf(frozenPart(config, plan, RENEWED), config.vision_config.model_type === 's3a_resnet');
-  const after = left + (KEPT * activations.weights) / CONSTANT;
+  const part = frozenPart(config, plan, RENEWED);
+  const activations = memoryOf(part, config.vision_config.model_type === 's3a_resnet');
+  const after = left + KEPT * sizesOf(part);
   return [{ ...activations, left, images: waiting(RENEWED, 1) + decoded }, { ...steps, left: after }, saved];
 }
 
