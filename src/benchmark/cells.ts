@@ -88,6 +88,7 @@ export async function readCell(folder: string, key: string): Promise<CellResult 
   return parsed.success && parsed.data.key === key ? (parsed.data as unknown as CellResult) : undefined;
 }
 
+/** Keeps the result of a finished cell. */
 export async function writeCell(folder: string, cell: CellResult): Promise<void> {
   await writeAtomic(pathOf(folder, cell.key), `${JSON.stringify(cell)}\n`);
 }

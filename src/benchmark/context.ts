@@ -32,6 +32,7 @@ export interface OpenContext extends MethodContext {
   remove(): Promise<void>;
 }
 
+/** What a method is run with: runs of the training images, which are opened when they are first asked for. */
 export function openContext(options: ContextOptions): OpenContext {
   const { method, config, protocol, train, test, out, key, trueNames, hooks } = options;
   const opened = new Map<string, Promise<Run>>();

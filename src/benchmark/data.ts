@@ -81,6 +81,7 @@ export function openImages(split: BenchSplit, config: Config, hooks: RunHooks): 
   return openShared(imagesFolder(split), { ...config, images: [split.images] }, [], hooks);
 }
 
+/** Where the embedded images of a split are. */
 export function imagesFolder({ folder }: BenchSplit): string {
   return join(folder, 'images');
 }

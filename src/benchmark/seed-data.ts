@@ -31,6 +31,7 @@ export interface SeedSource {
   dispose(): Promise<void>;
 }
 
+/** Gives the data of one seed after the other; splits that seeds share are embedded once. */
 export function openSeeds({ first, seeds, load, out, cache, base, hooks }: SeedDataOptions): SeedSource {
   const known = new Map<string, EmbeddedSplit>();
   let current: { seed: number; data: SeedData } | undefined;

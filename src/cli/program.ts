@@ -38,7 +38,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong 
   const commands = [
     fitCommand('fit', context),
     fitCommand('discover', context),
-    ...['train' as const, ...STEP_VERBS.filter(verb => verb !== 'train')].map(verb => stepCommand(verb, context)),
+    ...STEP_VERBS.map(verb => stepCommand(verb, context)),
     predictCommand(context),
     evalCommand(context),
     benchCommand(context),

@@ -49,6 +49,7 @@ const MAX_REDIRECTS = 10;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const HUB_HOSTS = new Set(['huggingface.co', 'hf.co', 'hub-ci.huggingface.co']);
 
+/** A client that follows redirects and sends the token to the hub alone. */
 export function createHttpClient({ endpoint, token, proxies }: HubSettings): HttpClient {
   const router = createRouter(proxies);
   const hub = new URL(endpoint);

@@ -57,6 +57,7 @@ export interface PlainJpeg {
   path: string;
 }
 
+/** Whether an opened image is still to be decoded. */
 export function isPlain(image: RgbImage | PlainJpeg): image is PlainJpeg {
   return 'frame' in image;
 }

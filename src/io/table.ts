@@ -32,11 +32,7 @@ const MAX_CSV = 1 << 28;
  * Throws S3aError WRITE, and TABLE when columns differ in length or name, a cell has another type, or the extension is unknown.
  */
 export async function writeTable(path: string, columns: readonly Column[]): Promise<void> {
-  const length = columns[0]?.values.length ?? 0;
-  const names = new Set(columns.map(({ name }) => name));
-  const checked = columns.map(column => checkColumn(path, column, length));
-  if (names.size !== columns.length)
-    throw new S3aError('TABLE', `cannot write ${path}: two columns have the same name`);
+  const { checked, length } = checkColumns(path, columns);
   const extension = extname(path).toLowerCase();
   if (extension === '.csv') {
     await writeAtomic(path, write => writeLines(csvLines(checked, length), write));
@@ -79,10 +75,23 @@ export async function readTable(path: string): Promise<Row[]> {
   }
 }
 
+/** The text that `writeTable` writes into a .csv file. Throws S3aError TABLE as it does. */
+export function csvText(columns: readonly Column[]): string {
+  const { checked, length } = checkColumns('a table', columns);
+  return [...csvLines(checked, length)].map(line => `${line}\n`).join('');
+}
+
 interface CheckedColumn {
   name: string;
   type: Column['type'];
   cells: (Cell | readonly unknown[])[];
+}
+
+function checkColumns(path: string, columns: readonly Column[]): { checked: CheckedColumn[]; length: number } {
+  const length = columns[0]?.values.length ?? 0;
+  const checked = columns.map(column => checkColumn(path, column, length));
+  if (new Set(columns.map(({ name }) => name)).size === columns.length) return { checked, length };
+  throw new S3aError('TABLE', `cannot write ${path}: two columns have the same name`);
 }
 
 function checkColumn(path: string, { name, type, values }: Column, length: number): CheckedColumn {

@@ -71,6 +71,7 @@ export function torchWidth(dtype: string | undefined): number {
   return dtype === undefined ? 1 : WIDTHS[dtype];
 }
 
+/** Whether a value of a pickle is a tensor. */
 export function isTorchTensor(value: PickleValue): value is TorchTensor {
   return isKind(value, 'tensor');
 }

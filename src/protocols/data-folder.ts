@@ -47,10 +47,12 @@ export async function absent(folder: string, places: readonly string[], { title,
   );
 }
 
+/** Whether something is at a path. */
 export async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined;
 }
 
+/** Whether a folder is at a path. */
 export async function isFolder(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }

@@ -34,7 +34,7 @@ export async function checkSpace(out: string, needed: number): Promise<void> {
   const space = await statfs(folder).catch(() => undefined);
   const free = space ? space.bavail * space.bsize : Number.POSITIVE_INFINITY;
   if (free >= needed) return;
-  const [has, wants] = [free, needed].map(bytes => `${Math.ceil(bytes / 2 ** 20)} MB`);
+  const [has, wants] = [free, needed].map(bytes => `${Math.ceil(bytes / 1e6)} MB`);
   throw new S3aError(
     'EXPORT',
     `the disk of ${out} has ${has} left, and the files take ${wants}`,

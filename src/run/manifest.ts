@@ -52,6 +52,7 @@ export async function readManifest(folder: string): Promise<Manifest> {
   throw new S3aError('RUN', `${path} is not the manifest of a run: ${parsed.error.issues[0].message}`);
 }
 
+/** Writes the manifest of a run in the place of the one that is there. */
 export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
   await writeAtomic(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 }

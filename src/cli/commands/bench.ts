@@ -33,6 +33,7 @@ interface BenchFlags extends CommonOptions {
 /** Features of another encoder are no images, and each method says by itself how it finds names. */
 const NOT_HERE: ReadonlySet<string> = new Set(['embeddings', 'prototypes', 'names', 'rows', 'method']);
 
+/** `s3a bench`, which prints a table of methods or, with --json, their results. */
 export function benchCommand(context: Context): Command {
   const command = new Command('bench')
     .description('Compare methods on a data set with known labels, which only the comparison opens.')

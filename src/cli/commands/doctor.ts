@@ -5,6 +5,7 @@ import { doctor } from '../../run/doctor.ts';
 import { addCommon, type CommonOptions, type Context, perform } from '../context.ts';
 import { printable } from '../format.ts';
 
+/** `s3a doctor`, which prints a line a check and fails when one is not ok. */
 export function doctorCommand(context: Context): Command {
   const command = new Command('doctor')
     .description('Check versions, memory and disk, and compute something whose result is known.')

@@ -17,6 +17,7 @@ interface EvalOptions extends CommonOptions {
   bootstrap?: number | true;
 }
 
+/** `s3a eval`, which prints a row of figures a step. */
 export function evalCommand(context: Context): Command {
   const command = new Command('eval')
     .description('Compare every step of a run with known labels.')

@@ -3,10 +3,11 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { PRECISIONS, type Precision } from '../../clip/export/onnx.ts';
 import { type ExportOptions, type ExportReport, exportModel } from '../../run/export.ts';
 import { addCommon, type CommonOptions, type Context, perform, quoted } from '../context.ts';
-import { counted, table } from '../format.ts';
+import { bytes, counted, table } from '../format.ts';
 
 type ExportFlags = CommonOptions & ExportOptions;
 
+/** `s3a export`, which prints the files that it wrote. */
 export function exportCommand(context: Context): Command {
   const command = new Command('export')
     .description('Write a model with the names it found as a folder for transformers, transformers.js or open_clip.')
@@ -47,8 +48,8 @@ function showReport({ folder, role, classes, files }: ExportReport): string {
     role === null ? 'the model' : `the ${role}`,
     ...(classes > 0 ? [counted(classes, 'class', 'classes')] : []),
   ];
-  const rows = files.map(({ name, bytes }) => [name, (bytes / 2 ** 20).toFixed(1)]);
-  return `${table(['file', 'MB'], rows)}\n${what.join(' with ')} in ${quoted(folder)}\n`;
+  const rows = files.map(({ name, bytes: size }) => [name, bytes(size)]);
+  return `${table(['file', 'size'], rows)}\n${what.join(' with ')} in ${quoted(folder)}\n`;
 }
 
 function precisions(text: string): Precision[] {

@@ -35,6 +35,7 @@ Examples:
   },
 } as const;
 
+/** `s3a fit` or `s3a discover`, which print the names that they found. */
 export function fitCommand(verb: keyof typeof VERBS, context: Context): Command {
   const { run, description, examples } = VERBS[verb];
   const command = new Command(verb)

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { type CachedModel, KNOWN_MODELS, type KnownModel, listCached, openClipName } from '../../hub/index.ts';
 import { addCommon, type CommonOptions, type Context, perform } from '../context.ts';
-import { counted, table } from '../format.ts';
+import { bytes, counted, table } from '../format.ts';
 
 /** A known model, and whether it is in the cache. */
 interface Offered extends KnownModel {
@@ -16,6 +16,7 @@ interface Models {
   readonly known: readonly Offered[];
 }
 
+/** `s3a models`, which prints what is in the cache and the families that there are. */
 export function modelsCommand(context: Context): Command {
   const command = new Command('models')
     .description('List the models that have been downloaded, and the families of models that s3a reads.')
@@ -53,14 +54,14 @@ function show({ cache, models, known }: Models): string {
   const here = shown.map(model => [
     model.repo,
     [...model.revisions, model.commit.slice(0, 7)].join(', '),
-    size(model.bytes),
+    bytes(model.bytes),
     model.complete ? `${model.layout} ${model.layout === model.format ? '' : model.format}`.trim() : '',
     state(model),
   ]);
   const list = here.length > 0 ? table(['model', 'revision', 'size', 'format', 'state'], here) : 'No models yet.\n';
   const more = others > 0 ? `Besides ${counted(others, 'model')} of other kinds.\n` : '';
   const offered = known.map(({ family, model, pretrained = '', pixels, megabytes, cached }) => {
-    return [family, model, pretrained, `${pixels}`, size(megabytes * 1e6), cached ? 'yes' : ''];
+    return [family, model, pretrained, `${pixels}`, bytes(megabytes * 1e6), cached ? 'yes' : ''];
   });
   const header = ['family', '--model', '--pretrained', 'pixels', 'download', 'here'];
   return (
@@ -72,11 +73,5 @@ function show({ cache, models, known }: Models): string {
 
 function state({ complete, missing, partialBytes }: CachedModel): string {
   if (complete) return 'complete';
-  return `lacks ${missing}${partialBytes > 0 ? `, ${size(partialBytes)} of a download are here` : ''}`;
-}
-
-/** `599 MB` or `1.7 GB`. */
-function size(bytes: number): string {
-  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
-  return bytes < 1e9 ? `${Math.round(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+  return `lacks ${missing}${partialBytes > 0 ? `, ${bytes(partialBytes)} of a download are here` : ''}`;
 }

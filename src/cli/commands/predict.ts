@@ -2,7 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { resolveOverrides } from '../../config/resolve.ts';
 import { parseConfig } from '../../config/schema.ts';
-import { type Column, writeTable } from '../../io/table.ts';
+import { type Column, csvText, writeTable } from '../../io/table.ts';
 import { type Prediction, predict } from '../../run/predict.ts';
 import { addCommon, type CommonOptions, type Context, perform } from '../context.ts';
 import { addSettings, settingSources } from '../flags.ts';
@@ -18,6 +18,7 @@ interface PredictFlags extends CommonOptions {
   out?: string;
 }
 
+/** `s3a predict`, which prints or writes a row an image. */
 export function predictCommand(context: Context): Command {
   const command = new Command('predict')
     .description('Label images with the names that a run found, or with a vocabulary.')
@@ -56,9 +57,7 @@ Examples:
       predictions => {
         if (out !== undefined) return `${counted(predictions.length, 'image')} in ${out}\n`;
         if (format === 'jsonl') return predictions.map(row => `${JSON.stringify(row)}\n`).join('');
-        const columns = columnsOf(predictions);
-        const rows = predictions.map((_, i) => columns.map(({ values }) => values[i]));
-        if (format === 'csv') return [columns.map(({ name }) => name), ...rows].map(csvLine).join('');
+        if (format === 'csv') return csvText(columnsOf(predictions));
         return table(
           ['file', 'label', 'confidence', 'then'],
           predictions.map(({ file_name, label, confidence, top: best, error }) => [
@@ -95,14 +94,6 @@ function columnsOf(predictions: readonly Prediction[]): Column[] {
     ...others.flat(),
     { name: 'error', type: 'text', values: predictions.map(row => row.error) },
   ];
-}
-
-function csvLine(cells: readonly unknown[]): string {
-  const quoted = cells.map(cell => {
-    const text = String(cell ?? '');
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  });
-  return `${quoted.join(',')}\n`;
 }
 
 function wholeNumber(text: string): number {

@@ -18,6 +18,11 @@ interface Verb {
 }
 
 const VERBS: Record<StepName | 'train', Verb> = {
+  train: {
+    description: 'Tune the model on a run that discover made.',
+    groups: ['train', 'model', 'run'],
+    examples: ['s3a train runs/photos', 's3a train runs/photos --epochs 10 --batch-size 64 --micro-batch 8'],
+  },
   embed: {
     description: 'Embed the images of a run.',
     groups: ['model', 'run'],
@@ -46,15 +51,12 @@ const VERBS: Record<StepName | 'train', Verb> = {
     groups: ['discover', 'llm', 'model', 'run'],
     examples: ['s3a realign runs/photos', 's3a realign runs/photos --phrase-format "a {name}, which has {phrase}"'],
   },
-  train: {
-    description: 'Tune the model on a run that discover made.',
-    groups: ['train', 'model', 'run'],
-    examples: ['s3a train runs/photos', 's3a train runs/photos --epochs 10 --batch-size 64 --micro-batch 8'],
-  },
 };
 
+/** In the order in which help lists them. */
 export const STEP_VERBS = Object.keys(VERBS) as (StepName | 'train')[];
 
+/** The verb of a step, which prints the names of the run as they are then. */
 export function stepCommand(verb: StepName | 'train', context: Context): Command {
   const { description, groups, examples } = VERBS[verb];
   const command = new Command(verb).description(description).argument('<run>', 'run folder');

@@ -18,6 +18,7 @@ interface VocabOptions extends CommonOptions {
   depth: number;
 }
 
+/** `s3a vocab`, which prints names, or the trees of a word. */
 export function vocabCommand(context: Context): Command {
   const command = new Command('vocab')
     .description('Show the names of a vocabulary, what they mean, and what is broader and narrower.')

@@ -68,6 +68,7 @@ export function joined(parts: readonly Float64Array[], length: number): Float64A
   return whole;
 }
 
+/** In the order of the values. */
 export function sum(values: ArrayLike<number>): number {
   let total = 0;
   for (let i = 0; i < values.length; i++) total += values[i];

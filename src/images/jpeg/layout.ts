@@ -35,6 +35,7 @@ export interface Groups {
   readonly endRow: number;
 }
 
+/** The groups that hold the wanted pixels and what their colours are enlarged from. */
 export function groupsOf({ width, height, components }: JpegFrame, wanted: Rect): Groups {
   const [luma] = components;
   const [groupWidth, groupHeight] = [8 * luma.across, 8 * luma.down];
@@ -79,6 +80,7 @@ export interface Layout {
   readonly size: number;
 }
 
+/** Places for everything that the kernels read and write. */
 export function layOut(frame: JpegFrame, groups: Groups, scanBytes: number, pixelBytes: number): Layout {
   const { width, height, components, restart } = frame;
   const [luma] = components;
