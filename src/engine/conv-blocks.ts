@@ -202,10 +202,12 @@ export class ChannelBlocks {
     if (!this.has(x) || axes.join() !== '0,2,3') return false;
     const [n, c, h, w] = x.shape;
     const b = this.#size;
-    const sum = (from: string, axis: number): string =>
-      this.#step('ReduceSum', [from, this.#writer.ints([axis])], { keepdims: 0 });
-    const image = this.#reshape(sum(this.#reshape(this.#inBlocks(x), [n, c * h * w]), 0), [c / b, h * w, b]);
-    this.#writer.emit('Reshape', [sum(image, 1), this.#writer.ints(y.shape)], [this.#writer.name(y)]);
+    // A product with ones, as all sums of rows are (spellings.ts).
+    const ones = this.#writer.constant('float32', [1, n], new Float32Array(n).fill(1));
+    const images = this.#step('MatMul', [ones, this.#reshape(this.#inBlocks(x), [n, c * h * w])]);
+    const rows = this.#reshape(images, [c / b, h * w, b]);
+    const sum = this.#step('ReduceSum', [rows, this.#writer.ints([1])], { keepdims: 0 });
+    this.#writer.emit('Reshape', [sum, this.#writer.ints(y.shape)], [this.#writer.name(y)]);
     return true;
   }
 

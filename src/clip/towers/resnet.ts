@@ -107,22 +107,32 @@ function shortcut(context: NormContext, name: string, x: Tensor, out: number): T
 /**
  * One multi-head query, the mean of all positions, over the mean and all positions: CLIP's AttentionPool2d up to its
  * output projection, which is the tower's.
+ *
+ * There is one query an image, so no position needs a key or a value of its own: a query meets the positions through the keys'
+ * weight, q·(K·x + b) = (q·K)·x + q·b, and their mean goes through the values' weight. That is a tenth of the products.
  */
 function attentionPool(config: ResnetConfig, params: Parameters, x: Tensor): Tensor {
   const [batch, width, height, breadth] = x.shape;
   const heads = config.num_attention_heads;
+  const size = width / heads;
   const tokens = height * breadth + 1;
   const name = 'vision_model.attnpool';
-  const project = (part: string, from: Tensor): Tensor =>
-    linear(from, params(`${name}.${part}.weight`, [width, width]), params(`${name}.${part}.bias`, [width]));
+  const weight = (part: string): Tensor => params(`${name}.${part}.weight`, [width, width]);
+  const bias = (part: string): Tensor => params(`${name}.${part}.bias`, [width]);
   const flat = reshape(x, [batch, width, height * breadth]);
   const average = reshape(mean(flat, { axes: [2] }), [batch, 1, width]);
   const withMean = concat([average, transpose(flat, [0, 2, 1])], 1); // [B, T, C]
   const all = add(withMean, params(`${name}.positional_embedding`, [tokens, width]));
-  const split = (t: Tensor): Tensor => transpose(reshape(t, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
-  const q = reshape(project('q_proj', reshape(slice(all, 1, 0, 1), [batch, width])), [batch, heads, 1, width / heads]);
-  const k = split(project('k_proj', all)); // [B, heads, T, C/heads]
-  const v = split(project('v_proj', all));
-  const attention = softmax(matMul(q, k, { transB: true, alpha: (width / heads) ** -0.5 })); // [B, heads, 1, T]
-  return reshape(matMul(attention, v), [batch, width]);
+  const first = reshape(slice(all, 1, 0, 1), [batch, width]);
+  const split = (t: Tensor): Tensor => transpose(reshape(t, [batch, heads, size]), [1, 0, 2]); // [heads, B, C/heads]
+  const q = split(linear(first, weight('q_proj'), bias('q_proj')));
+  const alpha = size ** -0.5;
+  const toAll = matMul(q, reshape(weight('k_proj'), [heads, size, width]), { alpha }); // [heads, B, C]
+  const toBias = matMul(q, reshape(bias('k_proj'), [heads, size, 1]), { alpha }); // [heads, B, 1]
+  const perImage = (t: Tensor): Tensor => transpose(t, [1, 0, 2]);
+  const scores = add(matMul(perImage(toAll), all, { transB: true }), perImage(toBias)); // [B, heads, T]
+  const attention = softmax(scores);
+  const seen = transpose(matMul(attention, all), [1, 0, 2]); // [heads, B, C]
+  const values = matMul(seen, reshape(weight('v_proj'), [heads, size, width]), { transB: true }); // [heads, B, C/heads]
+  return add(reshape(perImage(values), [batch, width]), bias('v_proj'));
 }
