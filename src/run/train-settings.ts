@@ -15,7 +15,7 @@ export async function checkTuning(run: Run): Promise<void> {
 }
 
 /** What changes the weights, in the loop's terms. */
-export function settingsOf(config: Config): TrainSettings {
+export function trainSettingsOf(config: Config): TrainSettings {
   const { peak, floor } = learningRates(config);
   return {
     epochs: config.epochs,
@@ -41,7 +41,7 @@ export function settingsOf(config: Config): TrainSettings {
 }
 
 /** What of the tower is trained, and how. */
-export function tuningOf(config: Config): TuneSettings {
+export function tuneSettingsOf(config: Config): TuneSettings {
   return {
     tune: config.tune,
     freezeLayers: config.freezeLayers,

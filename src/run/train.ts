@@ -21,7 +21,7 @@ import type { Named } from './prototypes.ts';
 import type { Run } from './store.ts';
 import { readColumns, writeColumns } from './tables.ts';
 import { type Tracking, trackTraining } from './track.ts';
-import { settingsOf, tuningOf } from './train-settings.ts';
+import { trainSettingsOf, tuneSettingsOf } from './train-settings.ts';
 
 /** What one of the two networks makes of the images. */
 export interface Predicted {
@@ -49,8 +49,8 @@ export async function train(
   { clusters, structural }: Discovered,
 ): Promise<Trained> {
   const { config } = run;
-  const settings = settingsOf(config);
-  const tuning = tuningOf(config);
+  const settings = trainSettingsOf(config);
+  const tuning = tuneSettingsOf(config);
   const relabel = await relabelOf(run, named.prototypes, embedded.width);
   const inputs = {
     realign: run.keyOf('realign'),
