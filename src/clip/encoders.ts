@@ -67,8 +67,11 @@ export async function createImageEncoder(
   const size = config.vision_config.image_size;
   const pixelsOf = 3 * size * size;
   const convolves = config.vision_config.model_type === 's3a_resnet';
-  const session = await compileTower(checkpoint, { frozen: convolves || batch < MANY, ...options }, weights, params =>
-    visionTower(config, params, input('pixels', 'float32', [batch, 3, size, size])),
+  const session = await compileTower(
+    checkpoint,
+    { frozen: convolves || batch < MANY || 'cuda', ...options },
+    weights,
+    params => visionTower(config, params, input('pixels', 'float32', [batch, 3, size, size])),
   );
   return {
     async embed(pixels, onProgress) {
@@ -104,7 +107,7 @@ export function createTextEncoder(
   const sessionOf = (length: number): Promise<Session> => {
     const known = sessions.get(length);
     if (known) return known;
-    const made = compileTower(checkpoint, { frozen: batch < MANY, ...options }, undefined, params =>
+    const made = compileTower(checkpoint, { frozen: batch < MANY || 'cuda', ...options }, undefined, params =>
       textTower(config, params, input('ids', 'int32', [batch, length]), input('ends', 'int32', [batch])),
     );
     sessions.set(length, made);

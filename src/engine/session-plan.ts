@@ -14,7 +14,7 @@ import type { Shape } from './shape.ts';
 /** The options of `compile` (session.ts) that shape the model. */
 export interface PlanOptions {
   readonly threads?: number;
-  readonly frozen?: boolean;
+  readonly frozen?: boolean | 'cuda';
   readonly lean?: boolean;
   readonly steps?: number;
   readonly profile?: string;
@@ -84,7 +84,8 @@ export async function planOf(traced: Program, device: Provider, options: PlanOpt
   const { frozen = false, steps, profile } = options;
   const onHost = device !== 'webgpu';
   const { program, updates, norms, inPlace, shapes } = prepared(traced, device, options);
-  const constants = new Set(frozen && onHost ? statesOf(program).filter(name => !traced.outputs.has(name)) : []);
+  const freezes = frozen === 'cuda' ? device === 'cuda' : frozen;
+  const constants = new Set(freezes && onHost ? statesOf(program).filter(name => !traced.outputs.has(name)) : []);
   const unread = ':unread';
   const onCpu = device === 'cpu' && steps === undefined;
   const spelling = {

@@ -15,9 +15,10 @@ export interface SessionOptions {
   threads?: number;
   /**
    * States that the program does not replace become constants at the first run, which ONNX Runtime lays out for its
-   * products; from then on they can be neither set nor read. Default false; under WebGPU they stay as they are.
+   * products; from then on they can be neither set nor read. Default false; under WebGPU they stay as they are. With `cuda` only
+   * under CUDA, where states that are no constants move to the card at every run.
    */
-  frozen?: boolean;
+  frozen?: boolean | 'cuda';
   /**
    * On the CPU, updates by `adamW` and `ema` stay in the graph, where a gradient can be gone before the next is made: less memory,
    * more time, the same bits. By default a kernel makes them in one pass after the run. Default false.

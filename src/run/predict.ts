@@ -109,7 +109,7 @@ async function createScorer(
   const head = state('prototypes', [names.length, width]);
   const logits = matMul(input('features', 'float32', [batch, width]), head, { transB: true, alpha: clip.logitScale });
   const { values, indices: columns } = topK(softmax(logits), top);
-  const session = await compile(program({ values, columns }), { device, threads });
+  const session = await compile(program({ values, columns }), { device, threads, frozen: 'cuda' });
   await session.setState({ prototypes });
   return session;
 }

@@ -110,7 +110,7 @@ export async function createActivations(options: ActivationOptions): Promise<Act
     const readable = Int32Array.from(data.files.keys()).filter(index => !missing.has(index));
     const features = new Float32Array(readable.length * width);
     const graph = teacherPart(data.config, plan, BATCH);
-    const session = await compile(graph, { device, threads });
+    const session = await compile(graph, { device, threads, frozen: 'cuda' });
     try {
       await session.setState(
         Object.fromEntries(
@@ -161,7 +161,7 @@ async function compute(options: ActivationOptions, row: number, path: string): P
   const size = sizeOf(graph.inputs.get('pixels')!.shape);
   // Laid out for products, weights would be there three times over, and of a transformer little faster (clip/encoders.ts).
   const convolves = config.vision_config.model_type === 's3a_resnet';
-  const session = await compile(graph, { device, threads, frozen: convolves });
+  const session = await compile(graph, { device, threads, frozen: convolves || 'cuda' });
   const loader = createLoader({ root, files, workers, cacheBytes, ...preprocess });
   const failed = new Map<number, Failure>();
   const one = new Float32Array(row);

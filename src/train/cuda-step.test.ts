@@ -139,6 +139,16 @@ describe.each(Object.entries(TOWERS))('the step of a %s tower for cuda', (_, raw
   });
 });
 
+test('weights that do not change are constants under CUDA, where that is asked for', async () => {
+  const graph = stepProgram({ config: parseClipConfig(TOWERS.clip), batch: 2, names: 9, logitScale: 10 });
+  const constants = async (device: 'cuda' | 'cpu', frozen: boolean | 'cuda'): Promise<string[]> =>
+    (await planOf(graph, device, { frozen })).inputs.filter(input => input.frozen).map(({ name }) => name);
+  expect(await constants('cuda', 'cuda')).toEqual(['head']);
+  expect(await constants('cuda', false)).toEqual([]);
+  expect(await constants('cpu', 'cuda')).toEqual([]);
+  expect(await constants('cpu', true)).toEqual(['head']);
+});
+
 test('a CPU would get something else', async () => {
   const graph = stepProgram({ config: parseClipConfig(TOWERS.clip), batch: 2, names: 9, logitScale: 10 });
   const plan = await planOf(graph, 'cpu', {});

@@ -136,7 +136,7 @@ export async function train(
       ...{ clip: options.clip, accumulate: runs, plan: tuning, gradCheckpointing, precision },
     });
     // What is frozen is laid out for products once, and held only there; on a card the head is too.
-    const frozen = tuning.frozen.length > 0 || device === 'cuda';
+    const frozen = tuning.frozen.length > 0 || 'cuda';
     const lean = isLean({ clip: options.clip, accumulate: runs, gradCheckpointing, precision });
     const most = runsPerCall(graph, { device, stepsPerExecution, runs });
     const session = await compile(graph, { device, threads, lean, frozen, steps: most > 1 ? most : undefined });
@@ -197,7 +197,7 @@ export async function train(
       if (epoch >= s.renewFrom && stepInEpoch === 0) {
         if (!renewal) {
           const { embedAll } = activations ?? {};
-          renewal = await createRenewal({ ...options, ...data, rounds: s.voteRounds, embedAll });
+          renewal = await createRenewal({ ...options, ...data, device, rounds: s.voteRounds, embedAll });
           opened.push(renewal);
         }
         const teacher = await session.getState(trainedOf('teacher'));

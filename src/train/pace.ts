@@ -48,7 +48,7 @@ export async function measurePace(options: PaceOptions): Promise<Pace> {
 async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'begin' | 'first' | 'later' | 'compileStep'>> {
   const { graph, lean, rows, calls, states, plan, device, threads } = options;
   const began = performance.now();
-  const frozen = plan.frozen.length > 0 || device === 'cuda';
+  const frozen = plan.frozen.length > 0 || 'cuda';
   const session = await compile(graph, { device, threads, lean, frozen, steps: calls > 1 ? calls : undefined });
   try {
     await session.setState(Object.fromEntries(Object.entries(states).filter(([name]) => graph.inputs.has(name))));

@@ -1,5 +1,5 @@
 /** The renewal of structural labels equals embedding and voting done by the rooms that prove them. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -7,11 +7,12 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { pattern } from '../../test/images.ts';
 import { loadCheckpoint } from '../clip/checkpoint/checkpoint.ts';
 import { createImageEncoder } from '../clip/encoders.ts';
+import { initialise } from '../clip/towers/initialise.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
 import { vote } from '../discover/vote.ts';
 import { createLoader } from '../images/loader.ts';
 import { random } from '../random.ts';
-import { createRenewal } from './structural.ts';
+import { createRenewal, wholeTower } from './structural.ts';
 
 const model = new URL('../../test/goldens/clip/quick_gelu', import.meta.url).pathname;
 const files = Array.from({ length: 11 }, (_, i) => `${i}.png`);
@@ -70,6 +71,30 @@ it('embeds all images with the given weights and votes three times from the give
       await loader.dispose();
       await encoder.dispose();
     }
+  }
+});
+
+it('embeds the same where weights are constants of a pass', async () => {
+  const { config, preprocess } = await loadCheckpoint(model);
+  const some = initialise(config, visionParameters(config), 1);
+  const others = initialise(config, visionParameters(config), 2);
+  const written = join(root, 'whole');
+  await mkdir(written);
+  const [data, names] = [pattern(50, 40), ['a.png', 'b.png', 'c.png']];
+  for (const name of names) await sharp(data.data, { raw: { ...data, channels: 3 } }).toFile(join(written, name));
+  const place = { config, preprocess, root: written, files: names, batch: 2, threads: 1 };
+  const towers = [await wholeTower(place), await wholeTower(place, true)];
+  try {
+    const passes: Float32Array[] = [];
+    for (const weights of [some, others]) {
+      const [[, kept], [readable, constant]] = [await towers[0].embedAll(weights), await towers[1].embedAll(weights)];
+      expect([...readable]).toEqual([0, 1, 2]);
+      expect(constant).toBeAllclose(kept, { rtol: 1e-5, atol: 1e-6 });
+      passes.push(constant);
+    }
+    expect(passes[0]).not.toEqual(passes[1]);
+  } finally {
+    for (const tower of towers) await tower.dispose();
   }
 });
 

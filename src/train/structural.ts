@@ -4,7 +4,7 @@ import type { Preprocess } from '../clip/preprocess.ts';
 import type { ClipConfig } from '../clip/towers/config.ts';
 import { visionParameters, visionTower } from '../clip/towers/vision.ts';
 import { type Starved, type VoteOptions, vote } from '../discover/vote.ts';
-import { compile, input, l2Normalize, program, type SessionOptions, state } from '../engine/index.ts';
+import { compile, input, l2Normalize, program, type Session, type SessionOptions, state } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
 import { createLoader } from '../images/loader.ts';
 
@@ -86,12 +86,17 @@ export async function createRenewal(options: RenewalOptions): Promise<Renewal> {
   };
 }
 
-/** What embeds the evaluation views of image files by the whole tower; dispose of it when done. */
+/**
+ * What embeds the evaluation views of image files by the whole tower; dispose of it when done.
+ * @param frozen weights are constants, and each pass has a session of its own; by default under CUDA, where other states would
+ * move to the card with every batch
+ */
 export async function wholeTower(
   options: Pick<
     RenewalOptions,
     'config' | 'preprocess' | 'root' | 'files' | 'device' | 'threads' | 'workers' | 'batch'
   >,
+  frozen = options.device === 'cuda',
 ): Promise<{ embedAll: EmbedAll; dispose(): Promise<void> }> {
   const { config, preprocess, root, files, device, threads, workers = 0 } = options;
   const width = config.projection_dim;
@@ -99,9 +104,18 @@ export async function wholeTower(
   const batch = Math.min(options.batch ?? 32, files.length);
   const names = visionParameters(config).map(({ name }) => name);
   const tower = visionTower(config, state, input('pixels', 'float32', [batch, 3, size, size]));
-  const session = await compile(program({ embedding: l2Normalize(tower) }), { device, threads });
+  const open = () => compile(program({ embedding: l2Normalize(tower) }), { device, threads, frozen });
+  const kept = frozen ? undefined : await open();
   const loader = createLoader({ root, files, workers, ...preprocess });
   const embedAll: EmbedAll = async (weights, onProgress) => {
+    const session = kept ?? (await open());
+    try {
+      return await passOf(session, weights, onProgress);
+    } finally {
+      if (session !== kept) await session.dispose();
+    }
+  };
+  const passOf = async (session: Session, ...[weights, onProgress]: Parameters<EmbedAll>): ReturnType<EmbedAll> => {
     await session.setState(Object.fromEntries(names.map(name => [name, weights[name]])));
     const features = new Float32Array(files.length * width);
     const readable: number[] = [];
@@ -122,7 +136,7 @@ export async function wholeTower(
     embedAll,
     async dispose() {
       await loader.dispose();
-      await session.dispose();
+      await kept?.dispose();
     },
   };
 }
