@@ -32,7 +32,7 @@ const scan = (list: Plane[] = planes, codes = 0, spectrum = [0, 63, 0]): number[
 /** A file of these segments. */
 const file = (...segments: number[][]): Uint8Array => Uint8Array.from([0xff, 0xd8, ...segments.flat(), 1, 2, 3, 4]);
 /** A whole file with more segments in front. */
-const after = (...segments: number[][]): Uint8Array => file(...segments, tables, frame(), scan());
+const behind = (...segments: number[][]): Uint8Array => file(...segments, tables, frame(), scan());
 
 /** EXIF data with one entry: tag, type, count and value, in the order of bytes of Intel or Motorola. */
 function exif(little: boolean, [tag, type, count, value]: number[], magic = 42, entries = 1, directory = 8): number[] {
@@ -46,20 +46,20 @@ const ORIENTATION = 0x0112;
 
 describe('plain', () => {
   it.each<[string, Uint8Array]>([
-    ['colour of half the size', after()],
+    ['colour of half the size', behind()],
     ['a frame of extended coding', file(tables, frame(planes, 20, 10, 8, 0xc1), scan())],
     ['colour of half the width', file(tables, frame(sampled(0x21, 0x11, 0x11)), scan())],
     ['colour as large as luma', file(tables, frame(sampled(0x11, 0x11, 0x11)), scan())],
     ['five pixels across', file(tables, frame(planes, 5), scan())],
     ['planes of any names beside JFIF', file(jfif, tables, frame(named('RGB')), scan(named('RGB')))],
-    ['a comment and a profile', after(segment(0xfe, 1), segment(0xe2, 1))],
-    ['a restart', after(segment(0xdd, 0, 7))],
+    ['a comment and a profile', behind(segment(0xfe, 1), segment(0xe2, 1))],
+    ['a restart', behind(segment(0xdd, 0, 7))],
     ['16-bit divisors', file(segment(0xdb, 0x10, ...zeros(128)), tables, frame(), scan())],
-    ['the orientation of most files', after(exif(true, [ORIENTATION, 3, 1, 1]), exif(false, [ORIENTATION, 3, 1, 1]))],
-    ['EXIF data without orientation', after(exif(true, [0x0100, 4, 1, 99]))],
-    ['what is not EXIF data in its segment', after(segment(0xe1, ...text('http')))],
-    ["Adobe's word for luma and colour", after(segment(0xee, ...text('Adobe'), ...zeros(6), 1))],
-    ['another segment of that number', after(segment(0xee, ...text('Other'), ...zeros(7)))],
+    ['the orientation of most files', behind(exif(true, [ORIENTATION, 3, 1, 1]), exif(false, [ORIENTATION, 3, 1, 1]))],
+    ['EXIF data without orientation', behind(exif(true, [0x0100, 4, 1, 99]))],
+    ['what is not EXIF data in its segment', behind(segment(0xe1, ...text('http')))],
+    ["Adobe's word for luma and colour", behind(segment(0xee, ...text('Adobe'), ...zeros(6), 1))],
+    ['another segment of that number', behind(segment(0xee, ...text('Other'), ...zeros(7)))],
   ])('%s', (_, bytes) => {
     expect(readHeader(bytes)).toBeDefined();
     expect(jpegSize(bytes)).toMatchObject({ height: 10, channels: 3 });
@@ -70,7 +70,7 @@ describe('plain', () => {
     const found = readHeader(file(tables, frame(grey), scan(grey)))!;
     expect(found.components).toMatchObject([{ across: 1, down: 1 }]);
     expect([found.width, found.height, found.restart]).toEqual([20, 10, 0]);
-    expect(readHeader(after(segment(0xdd, 1, 7)))!.restart).toBe(263);
+    expect(readHeader(behind(segment(0xdd, 1, 7)))!.restart).toBe(263);
   });
 });
 
@@ -81,8 +81,8 @@ describe('not plain', () => {
     ['no scan', file(tables, frame())],
     ['progressive coding', file(tables, frame(planes, 20, 10, 8, 0xc2), scan())],
     ['12 bits', file(tables, frame(planes, 20, 10, 12), scan())],
-    ['arithmetic coding', after(segment(0xcc, 0, 0))],
-    ['a height that comes later', after(segment(0xdc, 0, 10))],
+    ['arithmetic coding', behind(segment(0xcc, 0, 0))],
+    ['a height that comes later', behind(segment(0xdc, 0, 10))],
     ['no width', file(tables, frame(planes, 0), scan())],
     ['no height', file(tables, frame(planes, 20, 0), scan())],
     ['two planes', file(tables, frame(planes.slice(1)), scan(planes.slice(1)))],
@@ -102,8 +102,8 @@ describe('not plain', () => {
       'red, green and blue beside another APP0',
       file(jfif.with(4, 0x4b), tables, frame(named('RGB')), scan(named('RGB'))),
     ],
-    ['red, green and blue by Adobe', after(segment(0xee, ...text('Adobe'), ...zeros(7)))],
-    ['an Adobe segment that is cut', after(segment(0xee, ...text('Adobe'), ...zeros(6)))],
+    ['red, green and blue by Adobe', behind(segment(0xee, ...text('Adobe'), ...zeros(7)))],
+    ['an Adobe segment that is cut', behind(segment(0xee, ...text('Adobe'), ...zeros(6)))],
     ['no sampling', file(tables, frame(sampled(0x02, 0x11, 0x11)), scan())],
     ['a sampling of five', file(tables, frame([[1, 0x55, 0]]), scan([planes[0]]))],
     ['colour of half the height', file(tables, frame(sampled(0x12, 0x11, 0x11)), scan())],
@@ -118,35 +118,35 @@ describe('not plain', () => {
     ['a code of DC that is not there', file(divisors, code(0x10), frame(), scan())],
     ['a code of AC that is not there', file(divisors, code(0), frame(), scan())],
     ['a code of AC for DC', file(tables, frame(), scan(planes, 0x40))],
-    ['divisors of 24 bits', after(segment(0xdb, 0x20, ...zeros(192)))],
-    ['a fifth table of divisors', after(segment(0xdb, 4, ...zeros(64)))],
-    ['divisors that are cut', after(segment(0xdb, 0, ...zeros(63)))],
-    ['16-bit divisors that are cut', after(segment(0xdb, 0x10, ...zeros(127)))],
-    ['a third kind of code', after(code(0x20))],
-    ['a fifth code', after(code(0x04))],
-    ['lengths of codes that are cut', after(segment(0xc4, 0, ...zeros(15)))],
-    ['symbols that are cut', after(segment(0xc4, 0, 0, 2, ...zeros(14), 1))],
-    ['more symbols than there are', after(segment(0xc4, 0x10, ...zeros(14), 2, 255, ...zeros(257)))],
-    ['a code of all ones', after(segment(0xc4, 0, 2, ...zeros(15), 0, 1))],
-    ['differences of 12 bits', after(code(0, 12))],
-    ['coefficients of 11 bits', after(code(0x10, 11))],
-    ['a restart of three bytes', after(segment(0xdd, 0, 0, 7))],
-    ['a turned image', after(exif(true, [ORIENTATION, 3, 1, 6]))],
-    ["a turned image by Motorola's bytes", after(exif(false, [ORIENTATION, 3, 1, 6]))],
-    ['an orientation of 32 bits', after(exif(true, [ORIENTATION, 4, 1, 1]))],
-    ['two orientations', after(exif(true, [ORIENTATION, 3, 2, 1]))],
-    ['a TIFF header of another number', after(exif(true, [ORIENTATION, 3, 1, 1], 43))],
-    ['a TIFF header of no order of bytes', after(exif(false, [ORIENTATION, 3, 1, 1]).with(10, 0x4e))],
-    ['EXIF data whose name goes on', after(exif(true, [ORIENTATION, 3, 1, 1]).with(8, 1))],
-    ['EXIF entries that are cut', after(exif(true, [0x0100, 3, 1, 1], 42, 2))],
-    ['EXIF entries beyond the segment', after(exif(true, [0x0100, 3, 1, 1], 42, 1, 1000))],
+    ['divisors of 24 bits', behind(segment(0xdb, 0x20, ...zeros(192)))],
+    ['a fifth table of divisors', behind(segment(0xdb, 4, ...zeros(64)))],
+    ['divisors that are cut', behind(segment(0xdb, 0, ...zeros(63)))],
+    ['16-bit divisors that are cut', behind(segment(0xdb, 0x10, ...zeros(127)))],
+    ['a third kind of code', behind(code(0x20))],
+    ['a fifth code', behind(code(0x04))],
+    ['lengths of codes that are cut', behind(segment(0xc4, 0, ...zeros(15)))],
+    ['symbols that are cut', behind(segment(0xc4, 0, 0, 2, ...zeros(14), 1))],
+    ['more symbols than there are', behind(segment(0xc4, 0x10, ...zeros(14), 2, 255, ...zeros(257)))],
+    ['a code of all ones', behind(segment(0xc4, 0, 2, ...zeros(15), 0, 1))],
+    ['differences of 12 bits', behind(code(0, 12))],
+    ['coefficients of 11 bits', behind(code(0x10, 11))],
+    ['a restart of three bytes', behind(segment(0xdd, 0, 0, 7))],
+    ['a turned image', behind(exif(true, [ORIENTATION, 3, 1, 6]))],
+    ["a turned image by Motorola's bytes", behind(exif(false, [ORIENTATION, 3, 1, 6]))],
+    ['an orientation of 32 bits', behind(exif(true, [ORIENTATION, 4, 1, 1]))],
+    ['two orientations', behind(exif(true, [ORIENTATION, 3, 2, 1]))],
+    ['a TIFF header of another number', behind(exif(true, [ORIENTATION, 3, 1, 1], 43))],
+    ['a TIFF header of no order of bytes', behind(exif(false, [ORIENTATION, 3, 1, 1]).with(10, 0x4e))],
+    ['EXIF data whose name goes on', behind(exif(true, [ORIENTATION, 3, 1, 1]).with(8, 1))],
+    ['EXIF entries that are cut', behind(exif(true, [0x0100, 3, 1, 1], 42, 2))],
+    ['EXIF entries beyond the segment', behind(exif(true, [0x0100, 3, 1, 1], 42, 1, 1000))],
     ['EXIF data of a name alone', Uint8Array.from([0xff, 0xd8, ...segment(0xe1, ...text('Exif'))])],
-    ['a restart marker in the header', after([0xff, 0xd0, 0, 2])],
-    ['a second start', after([0xff, 0xd8, 0, 2])],
-    ['no marker', after([0, 0, 0, 2])],
-    ['a marker that is reserved', after(segment(0xf7))],
-    ['a segment without its length', after([0xff, 0xfe, 0, 1])],
-    ['a segment that goes beyond the file', after([0xff, 0xfe, 255, 255])],
+    ['a restart marker in the header', behind([0xff, 0xd0, 0, 2])],
+    ['a second start', behind([0xff, 0xd8, 0, 2])],
+    ['no marker', behind([0, 0, 0, 2])],
+    ['a marker that is reserved', behind(segment(0xf7))],
+    ['a segment without its length', behind([0xff, 0xfe, 0, 1])],
+    ['a segment that goes beyond the file', behind([0xff, 0xfe, 255, 255])],
   ])('%s', (_, bytes) => {
     expect(readHeader(bytes)).toBeUndefined();
   });
