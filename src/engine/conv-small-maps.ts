@@ -16,8 +16,11 @@ export interface BlockedConvolution {
   readonly activation?: string;
 }
 
-/** Rows up to this length are too short for ONNX Runtime's kernel, which takes six positions at once and those at a border one by one. */
-const SHORT = 6;
+/**
+ * Rows up to this length are too short for ONNX Runtime's kernel, which takes six positions at once and those at a border one by one.
+ * With rows of six the reordering takes more than it gains.
+ */
+const SHORT = 4;
 
 /** Writes a convolution to a map of the given shape and returns the name of its output. */
 export function writeConvolution(s: BlockSteps, conv: BlockedConvolution, shape: Shape): string {
