@@ -3,34 +3,15 @@
  * only for constant weights. Values stay in blocks from one convolution to the next, through all element-wise work.
  */
 
+import { averagePool, becomesNumbers, ELEMENTWISE, isZero, sumOfChannels, upsample } from './conv-block-nodes.ts';
 import { BLOCKS_DOMAIN, type BlockSteps, fitsBlocks } from './conv-block-steps.ts';
 import { flippedKernel, kernelInBlocks } from './conv-kernel-blocks.ts';
 import { type BlockedConvolution, writeConvolution } from './conv-small-maps.ts';
 import { weightInBlocks } from './conv-weight-blocks.ts';
-import type { Node, OperatorName, Tensor } from './graph.ts';
+import type { Node, Tensor } from './graph.ts';
 import type { NodeWriter } from './node-writer.ts';
 import type { AttributeValue } from './proto.ts';
 import { sizeOf } from './shape.ts';
-
-/** Operators that take each element by itself, so that the order of elements is all the same to them. */
-const ELEMENTWISE: ReadonlySet<OperatorName> = new Set<OperatorName>([
-  ...([
-    'Add',
-    'Sub',
-    'Mul',
-    'Div',
-    'Max',
-    'Min',
-    'Neg',
-    'Abs',
-    'Exp',
-    'Sqrt',
-    'Reciprocal',
-    'Relu',
-    'Sigmoid',
-  ] as const),
-  ...(['Equal', 'Greater', 'GreaterOrEqual', 'And', 'Where', 'Cast'] as const),
-]);
 
 /** Writes nodes in blocks; one for each model that is written. */
 export class ChannelBlocks {
@@ -69,16 +50,14 @@ export class ChannelBlocks {
       return true;
     }
     if (node.operator === 'AveragePool' && this.has(node.inputs[0])) {
-      this.#blocked.set(y, this.#averagePool(node as Node<'AveragePool'>));
+      this.#blocked.set(y, averagePool(this.#steps, node as Node<'AveragePool'>));
       return true;
     }
     if (node.operator === 'Upsample' && this.has(node.inputs[0])) {
-      const { factor } = (node as Node<'Upsample'>).attributes;
-      const scales = { scales: [1, 1, factor, factor], mode: 'nearest' };
-      this.#blocked.set(y, this.#emit('Upsample', [this.#inBlocks(node.inputs[0])], scales));
+      this.#blocked.set(y, upsample(this.#steps, node as Node<'Upsample'>));
       return true;
     }
-    if (node.operator === 'ReduceSum') return this.#sumOfChannels(node as Node<'ReduceSum'>);
+    if (node.operator === 'ReduceSum') return sumOfChannels(this.#steps, node as Node<'ReduceSum'>);
     return this.#joined(node) || this.#mask(node) || (ELEMENTWISE.has(node.operator) && this.#elementwise(node));
   }
 
@@ -188,41 +167,14 @@ export class ChannelBlocks {
     return { from: x.shape, inputs, kernel: [kh, kw], strides, pads: reach };
   }
 
-  #averagePool({ inputs: [x], attributes: { kernel, strides, pads } }: Node<'AveragePool'>): string {
-    return this.#emit('AveragePool', [this.#inBlocks(x)], {
-      kernel_shape: kernel,
-      strides,
-      pads,
-      count_include_pad: 1,
-    });
-  }
-
-  /** Sums over all images and positions: first whole images are added up. */
-  #sumOfChannels({ inputs: [x], outputs: [y], attributes: { axes } }: Node<'ReduceSum'>): boolean {
-    if (!this.has(x) || axes.join() !== '0,2,3') return false;
-    const [n, c, h, w] = x.shape;
-    const b = this.#size;
-    // A product with ones, as all sums of rows are (spellings.ts).
-    const ones = this.#writer.constant('float32', [1, n], new Float32Array(n).fill(1));
-    const images = this.#step('MatMul', [ones, this.#reshape(this.#inBlocks(x), [n, c * h * w])]);
-    const rows = this.#reshape(images, [c / b, h * w, b]);
-    const sum = this.#step('ReduceSum', [rows, this.#writer.ints([1])], { keepdims: 0 });
-    this.#writer.emit('Reshape', [sum, this.#writer.ints(y.shape)], [this.#writer.name(y)]);
-    return true;
-  }
-
   /**
    * 1 where a value is positive and else 0, in one pass that runs in threads (ONNX Runtime's Cast of such a condition does not). What is
    * less than 3·10⁻³⁹, which no number of full precision is, gets less than 1.
    */
   #mask({ operator, inputs: [x, bound], outputs: [y] }: Node): boolean {
     if (operator === 'Greater') {
-      const { source } = bound;
-      const [reader, ...others] = this.#readers.get(y) ?? [];
-      if (!this.#blocked.has(x) || x.dtype !== 'float32' || source.kind !== 'constant') return false;
-      if (bound.shape.length > 0 || source.data[0] !== 0 || reader?.operator !== 'Cast' || others.length > 0)
-        return false;
-      if ((reader as Node<'Cast'>).attributes.to !== 'float32') return false;
+      if (!this.#blocked.has(x) || x.dtype !== 'float32' || !isZero(bound)) return false;
+      if (!becomesNumbers(this.#readers.get(y) ?? [])) return false;
       this.#positive.set(y, x);
       return true;
     }
