@@ -1,26 +1,6 @@
-/** What lies between convolutions in blocks of channels: element-wise work, pools, and the sums for biases. */
+/** What lies between convolutions in blocks of channels: pools, masks, and the sums for biases. */
 import type { BlockSteps } from './conv-block-steps.ts';
-import type { Node, OperatorName, Tensor } from './graph.ts';
-
-/** Operators that take each element by itself, so that the order of elements is all the same to them. */
-export const ELEMENTWISE: ReadonlySet<OperatorName> = new Set<OperatorName>([
-  ...([
-    'Add',
-    'Sub',
-    'Mul',
-    'Div',
-    'Max',
-    'Min',
-    'Neg',
-    'Abs',
-    'Exp',
-    'Sqrt',
-    'Reciprocal',
-    'Relu',
-    'Sigmoid',
-  ] as const),
-  ...(['Equal', 'Greater', 'GreaterOrEqual', 'And', 'Where', 'Cast'] as const),
-]);
+import type { Node, Tensor } from './graph.ts';
 
 /** Whether a tensor is the constant number 0. */
 export function isZero({ source, shape }: Tensor): boolean {

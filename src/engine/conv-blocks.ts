@@ -3,7 +3,8 @@
  * only for constant weights. Values stay in blocks from one convolution to the next, through all element-wise work.
  */
 
-import { averagePool, becomesNumbers, ELEMENTWISE, isZero, sumOfChannels, upsample } from './conv-block-nodes.ts';
+import { isElementwise } from './axes.ts';
+import { averagePool, becomesNumbers, isZero, sumOfChannels, upsample } from './conv-block-nodes.ts';
 import { BLOCKS_DOMAIN, type BlockSteps, fitsBlocks } from './conv-block-steps.ts';
 import { flippedKernel, kernelInBlocks } from './conv-kernel-blocks.ts';
 import { type BlockedConvolution, writeConvolution } from './conv-small-maps.ts';
@@ -58,7 +59,7 @@ export class ChannelBlocks {
       return true;
     }
     if (node.operator === 'ReduceSum') return sumOfChannels(this.#steps, node as Node<'ReduceSum'>);
-    return this.#joined(node) || this.#mask(node) || (ELEMENTWISE.has(node.operator) && this.#elementwise(node));
+    return this.#joined(node) || this.#mask(node) || (isElementwise(node) && this.#elementwise(node));
   }
 
   /** Writes a value that lies in blocks under a name, as ONNX has it. */
