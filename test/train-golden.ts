@@ -1,4 +1,5 @@
 /** Records of training steps in PyTorch, and what a graph of ours is fed to repeat them. */
+import { expect } from 'vitest';
 import { parseClipConfig } from '../src/clip/towers/config.ts';
 import type { TensorData } from '../src/engine/index.ts';
 import { readJson } from '../src/io/json.ts';
@@ -73,4 +74,19 @@ export function feedsOf(
     instanceWeight: one(s.instanceWeight),
     structuralWeight: one(s.structuralWeight),
   };
+}
+
+/**
+ * Trained states against the record's. Adam divides a gradient by its own size, so one that is nearly 0 leaves its rounding at the
+ * size of a step: a weight may be as far off as ten times PyTorch's own float32 run. The gradient of a key's bias is exactly 0 (a
+ * softmax does not see it; in_proj_bias holds one), so it moves by rounding alone: at most by the sum of the steps.
+ */
+export function expectTrained(
+  trained: Readonly<Record<string, TensorData>>,
+  { facts, tensors }: Pick<Awaited<ReturnType<typeof trainGolden>>, 'facts' | 'tensors'>,
+): void {
+  for (const [key, rounding] of Object.entries(facts.rounding)) {
+    const atol = /(?:k_proj\.|in_proj_)bias$/.test(key) ? facts.steps * facts.settings.peak : 2e-6 + 10 * rounding;
+    expect(trained[key] as Float32Array, key).toBeAllclose(tensors.get(key) as Float32Array, { rtol: 1e-5, atol });
+  }
 }

@@ -1,6 +1,6 @@
 /** The step as CUDA gets it, a loop of several in a call, run by the CPU provider: against PyTorch, and what it is made of. */
 import { describe, expect, it, test } from 'vitest';
-import { feedsOf as goldenFeeds, trainGolden } from '../../test/train-golden.ts';
+import { expectTrained, feedsOf as goldenFeeds, trainGolden } from '../../test/train-golden.ts';
 import { parseClipConfig } from '../clip/towers/config.ts';
 import { lossScaleStart, type Program, type TensorData } from '../engine/index.ts';
 import { onnxGraph } from '../engine/onnx.ts';
@@ -38,7 +38,7 @@ async function* stepsOf(record: Golden, isHalf = false) {
 describe.each(['vit', 'resnet', 'siglip'])('ten steps of a %s in calls of four equal PyTorch', name => {
   it('losses, gradient norms, student and teacher', async () => {
     const record = await trainGolden(name);
-    const { facts, tensors, start } = record;
+    const { facts, start } = record;
     const thread = await opened(graphOf(record), 4, start);
     try {
       const reports = [];
@@ -56,10 +56,7 @@ describe.each(['vit', 'resnet', 'siglip'])('ten steps of a %s in calls of four e
         }
       }
       const trained = (await thread.ask({ kind: 'get', names: Object.keys(facts.rounding) }))!;
-      for (const [key, rounding] of Object.entries(facts.rounding)) {
-        const atol = /(?:k_proj\.|in_proj_)bias$/.test(key) ? facts.steps * facts.settings.peak : 2e-6 + 10 * rounding;
-        expect(trained[key] as Float32Array, key).toBeAllclose(tensors.get(key) as Float32Array, { rtol: 1e-5, atol });
-      }
+      expectTrained(trained, record);
     } finally {
       await thread.dispose();
     }

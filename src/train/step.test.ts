@@ -1,6 +1,6 @@
 /** The step's graph against the same steps in PyTorch; accumulation against the whole batch. */
 import { describe, expect, test } from 'vitest';
-import { feedsOf, one, type TrainFacts, trainGolden } from '../../test/train-golden.ts';
+import { expectTrained, feedsOf, one, type TrainFacts, trainGolden } from '../../test/train-golden.ts';
 import { type ClipConfig, parseClipConfig } from '../clip/towers/config.ts';
 import { initialise } from '../clip/towers/initialise.ts';
 import { visionParameters, visionTower } from '../clip/towers/vision.ts';
@@ -34,13 +34,7 @@ describe.each(['vit', 'resnet', 'siglip'])('ten steps of a %s equal PyTorch', na
         }
       }
       const trained = await session.getState(Object.keys(facts.rounding));
-      for (const [key, rounding] of Object.entries(facts.rounding)) {
-        // Adam divides a gradient by its own size, so one that is nearly 0 leaves its rounding at the size of a step: a
-        // weight may be as far off as ten times PyTorch's own float32 run. The gradient of a key's bias is exactly 0 (a
-        // softmax does not see it; in_proj_bias holds one), so it moves by rounding alone: at most by the sum of the steps.
-        const atol = /(?:k_proj\.|in_proj_)bias$/.test(key) ? facts.steps * facts.settings.peak : 2e-6 + 10 * rounding;
-        expect(trained[key] as Float32Array, key).toBeAllclose(tensors.get(key) as Float32Array, { rtol: 1e-5, atol });
-      }
+      expectTrained(trained, { facts, tensors });
     } finally {
       await session.dispose();
     }
