@@ -1,7 +1,7 @@
 /** Element-wise operators broadcast by themselves: what is repeated for them alone need not be made. */
 import { isElementwise } from './axes.ts';
-import { applyAgain, type Program, reached, type Tensor } from './graph.ts';
-import { rewrite } from './rewrite.ts';
+import { applyAgain, type Program, type Tensor } from './graph.ts';
+import { rewriteProgram } from './rewrite.ts';
 import { broadcastShapes, sameShape } from './shape.ts';
 
 /**
@@ -9,7 +9,7 @@ import { broadcastShapes, sameShape } from './shape.ts';
  * has the whole shape. ONNX Runtime expands in one thread and broadcasts in all.
  */
 export function withoutExpansions(program: Program): Program {
-  const outputs = rewrite([...program.outputs.values()], new Map(), (node, inputs) => {
+  return rewriteProgram(program, (node, inputs) => {
     if (!isElementwise(node) || inputs.length !== 2) return undefined;
     const [a, b] = inputs;
     const pairs = [
@@ -22,9 +22,6 @@ export function withoutExpansions(program: Program): Program {
     );
     return kept && applyAgain(node, kept);
   });
-  const names = [...program.outputs.keys()];
-  if (outputs.every((output, i) => output === program.outputs.get(names[i]))) return program;
-  return reached(new Map(names.map((name, i) => [name, outputs[i]])));
 }
 
 function beforeExpand(tensor: Tensor): Tensor {

@@ -1,11 +1,11 @@
 /** The adjoints of convolutions in operators that every runtime has. */
-import { type Node, type Program, reached, type Tensor, within } from './graph.ts';
+import { type Node, type Program, type Tensor, within } from './graph.ts';
 import type { NodeWriter } from './node-writer.ts';
 import { pad, pick, reshape, transpose } from './ops/layout.ts';
 import { gemm } from './ops/matrix.ts';
 import { conv2d } from './ops/nn.ts';
 import type { AttributeValue } from './proto.ts';
-import { rewrite } from './rewrite.ts';
+import { rewriteProgram } from './rewrite.ts';
 
 /**
  * The same program with the adjoints of convolutions in simpler operators: a transposed convolution of stride 1 is a convolution
@@ -14,16 +14,13 @@ import { rewrite } from './rewrite.ts';
  * @param kept nodes that stay as they are
  */
 export function lowerAdjoints(program: Program, kept: (node: Node) => boolean): Program {
-  const outputs = rewrite([...program.outputs.values()], new Map(), (node, [a, b]) => {
+  return rewriteProgram(program, (node, [a, b]) => {
     if (kept(node)) return undefined;
     return within(node.place, () => {
       const lower = node.operator === 'ConvWeight' ? [gatheredProducts(node as Node<'ConvWeight'>, a, b)] : undefined;
       return node.operator === 'ConvTranspose' ? flippedConvolution(node as Node<'ConvTranspose'>, a, b) : lower;
     });
   });
-  const names = [...program.outputs.keys()];
-  if (outputs.every((output, i) => output === program.outputs.get(names[i]))) return program;
-  return reached(new Map(names.map((name, i) => [name, outputs[i]])));
 }
 
 function flippedConvolution({ attributes }: Node<'ConvTranspose'>, x: Tensor, weight: Tensor): Tensor[] | undefined {

@@ -9,6 +9,7 @@ import { inPlaceStates, waitForReaders } from './in-place.ts';
 import { mostFirst } from './output-order.ts';
 import { widenRows } from './row-stride.ts';
 import { type Shape, sizeOf } from './shape.ts';
+import { withTurnedFactors } from './turned-factors.ts';
 import type { ScalarName } from './update-kernel.ts';
 
 export interface CpuProgram {
@@ -31,7 +32,9 @@ export function cpuProgram(traced: Program, lean = false): CpuProgram {
   const { program: normless, norms } = fuseNorms(kernel);
   const fused = widenRows({ ...kernel, program: normless });
   // Updates that are nodes have an order of their own, in which each follows its gradient.
-  const program = waitForReaders(fused.updates.length > 0 ? mostFirst(fused.program) : fused.program);
+  const program = waitForReaders(
+    withTurnedFactors(fused.updates.length > 0 ? mostFirst(fused.program) : fused.program),
+  );
   const names = new Map([...fused.program.outputs].map(([name, tensor]) => [tensor, name]));
   const nameOf = (tensor: Tensor): string => names.get(tensor)!;
   const numberOf = (tensor: Tensor): number | string =>

@@ -1,5 +1,5 @@
 /** Rewriting a traced graph: nodes and tensors exchanged for others, and the place where a graph is cut in two. */
-import { applyAgain, type Node, sortNodes, type Tensor } from './graph.ts';
+import { applyAgain, type Node, type Program, reached, sortNodes, type Tensor } from './graph.ts';
 
 /** What a node becomes, given its inputs as they are by then; undefined leaves the node as it is, with these inputs. */
 export type Change = (node: Node, inputs: readonly Tensor[]) => readonly Tensor[] | undefined;
@@ -25,6 +25,14 @@ export function rewrite(
     });
   }
   return tensors.map(current);
+}
+
+/** The same program with nodes exchanged; the program itself when none is. */
+export function rewriteProgram(program: Program, change: Change): Program {
+  const names = [...program.outputs.keys()];
+  const outputs = rewrite([...program.outputs.values()], new Map(), change);
+  if (outputs.every((output, i) => output === program.outputs.get(names[i]))) return program;
+  return reached(new Map(names.map((name, i) => [name, outputs[i]])));
 }
 
 /**

@@ -146,9 +146,10 @@ function runtimeOptions(device: Provider, { threads, profile }: PlanOptions): Re
     // A planned block for all values would lie beside what the first run has taken, which is never given back; a plan is no
     // faster (ViT-B/32, 32 images: 1.2 GiB less).
     enableMemPattern: false,
-    // What this fusion makes of the slices of small weights runs before all else, with everything that it needs, and so brings
+    // What the first fusion makes of the slices of small weights runs before all else, with everything that it needs, and so brings
     // the whole backward pass before the first update: every gradient would live at once.
-    extra: { optimization: { disable_specified_optimizers: 'GatherSliceToSplitFusion' } },
+    // The second would put transposes back into the products that were freed of them (turned-factors.ts).
+    extra: { optimization: { disable_specified_optimizers: 'GatherSliceToSplitFusion;GemmTransposeFusion' } },
     // Errors come as exceptions; ONNX Runtime's own log would only repeat them.
     logSeverityLevel: 4,
     ...(threads ? { intraOpNumThreads: threads } : {}),
