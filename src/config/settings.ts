@@ -1,6 +1,6 @@
 /** Every setting as a list: what flags, help texts and error messages need to know of the schema. */
 import { z } from 'zod';
-import { type ConfigKey, configSchema, type Group } from './fields.ts';
+import { type ConfigKey, configSchema, FIELDS, type Group } from './fields.ts';
 
 export interface Setting {
   /** In code and config files. */
@@ -28,7 +28,6 @@ interface Described {
   exclusiveMinimum?: number;
   description?: string;
   default?: unknown;
-  group?: Group;
   flag?: string;
 }
 
@@ -38,12 +37,16 @@ const described = (z.toJSONSchema(configSchema, { io: 'input' }).properties ?? {
 export const SETTINGS: readonly Setting[] = Object.entries(described).map(([key, field]) => ({
   key: key as ConfigKey,
   flag: field.flag ?? kebab(key),
-  group: field.group!,
+  group: groupOf(key),
   description: field.description!,
   default: field.default,
   kind: kindOf(field),
   allowed: allowedBy(field),
 }));
+
+function groupOf(key: string): Group {
+  return (Object.keys(FIELDS) as Group[]).find(group => Object.hasOwn(FIELDS[group], key))!;
+}
 
 /** `batchSize` → `batch-size`. */
 export function kebab(key: string): string {
