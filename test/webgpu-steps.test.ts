@@ -1,14 +1,8 @@
-/** Ten steps of training of each kind of tower under WebGPU against PyTorch in float64, on a driver as in webgpu.test.ts. */
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+/** Ten steps of training of each kind of tower under WebGPU against PyTorch in float64. */
 import { describe, expect, test } from 'vitest';
 import type { Precision } from '../src/train/precision.ts';
 import { feedsOf, trainGolden } from './train-golden.ts';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
-const folder = process.env.S3A_VULKAN ?? '/usr/lib/chromium';
-const driver = process.env.VK_DRIVER_FILES ?? `${folder}/vk_swiftshader_icd.json`;
+import { driver, hasDriver, lacksHalf, onDriver } from './webgpu-driver.ts';
 
 const script = `
 import { readFileSync } from 'node:fs';
@@ -45,16 +39,10 @@ async function trainOnGpu(name: string, precision: Precision) {
   const given = JSON.stringify({ options, start, steps, states: Object.keys(facts.rounding) }, (_, value: unknown) =>
     value instanceof Int32Array ? { ints: [...value] } : value instanceof Float32Array ? { floats: [...value] } : value,
   );
-  const own = process.env.VK_DRIVER_FILES !== undefined;
-  const env = own ? process.env : { ...process.env, VK_DRIVER_FILES: driver, LD_LIBRARY_PATH: folder };
-  const printed = execFileSync(process.execPath, ['--input-type=module', '--eval', script], {
-    ...{ cwd: root, env, input: given, encoding: 'utf8' as const, timeout: 170_000, maxBuffer: 2 ** 26 },
-    stdio: ['pipe', 'pipe', 'pipe'],
-  });
-  return { record, ...(JSON.parse(printed) as Answer) };
+  return { record, ...(JSON.parse(onDriver(script, given)) as Answer) };
 }
 
-describe.skipIf(!existsSync(driver))(`webgpu (needs ${driver})`, () => {
+describe.skipIf(!hasDriver)(`webgpu (needs ${driver})`, () => {
   test.each(['vit', 'resnet', 'siglip'])(
     'a %s takes the steps that it takes in PyTorch',
     async name => {
@@ -82,8 +70,7 @@ describe.skipIf(!existsSync(driver))(`webgpu (needs ${driver})`, () => {
       try {
         found = await trainOnGpu(name, 'amp');
       } catch (error) {
-        if (String((error as { stderr?: unknown }).stderr).includes('computes no float16'))
-          return skip('no float16 here');
+        if (lacksHalf(error)) return skip('no float16 here');
         throw error;
       }
       const { facts } = found.record;

@@ -1,23 +1,13 @@
-/**
- * Device webgpu with its states on the device, on a software driver for Vulkan: the one that VK_DRIVER_FILES names (with
- * LD_LIBRARY_PATH to its libvulkan.so.1), otherwise Chromium's in the folder S3A_VULKAN, by default that of Debian's chromium.
- *
- * Chromium's computes no float16; Mesa's (lavapipe, version 25) does.
- */
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+/** Device webgpu: states that stay on it, and what is left to the processor. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-
-const root = fileURLToPath(new URL('..', import.meta.url));
-const folder = process.env.S3A_VULKAN ?? '/usr/lib/chromium';
-const driver = process.env.VK_DRIVER_FILES ?? `${folder}/vk_swiftshader_icd.json`;
+import { driver, hasDriver, lacksHalf, onDriver } from './webgpu-driver.ts';
 
 /**
  * A tower of two layers with attention between them, trained for some steps by every way in PROGRAMS; prints what each reports and
- * has learnt, and which device computed it. The last way writes a profile.
+ * has learnt.
  */
 const script = `
 import * as e from 's3a/engine';
@@ -43,9 +33,9 @@ function training(half) {
 }
 const values = (n, seed) => Float32Array.from({ length: n }, (_, i) => Math.sin(seed + i * i));
 const out = {};
-for (const [device, half, profile] of PROGRAMS) {
+for (const [device, half] of PROGRAMS) {
   const graph = training(half);
-  const session = await e.compile(graph, { device, profile: profile ?? undefined });
+  const session = await e.compile(graph, { device });
   await session.setState({ w1: values(32, 1), w2: values(24, 2), fixed: Float32Array.of(1, 2, 0.5) });
   // The first steps overflow.
   if (half) await session.setState(e.lossScaleStart(2 ** 24));
@@ -64,27 +54,82 @@ for (const [device, half, profile] of PROGRAMS) {
 console.log(JSON.stringify(out));
 `;
 
+/** A step with its profile, by the facts of a tower. */
+const step = `
+import { readFileSync } from 'node:fs';
+import { compile, lossScaleStart, sizeOf } from 's3a/engine';
+import { parseClipConfig } from './dist/src/clip/towers/config.js';
+import { stepProgram } from './dist/src/train/step.js';
+const { tower, precision, profile } = JSON.parse(readFileSync(0, 'utf8'));
+const graph = stepProgram({ config: parseClipConfig(tower), batch: 2, names: 9, logitScale: 10, precision, clip: 1 });
+const session = await compile(graph, { device: 'webgpu', profile });
+if (precision === 'amp') await session.setState(lossScaleStart());
+const fed = [...graph.inputs].filter(([, { source }]) => !source.state);
+const values = ({ dtype, shape }) => new (dtype === 'int32' ? Int32Array : Float32Array)(sizeOf(shape)).fill(1);
+await session.run(Object.fromEntries(fed.map(([name, tensor]) => [name, values(tensor)])));
+await session.dispose();
+`;
+
+const rows = `
+import * as e from 's3a/engine';
+const x = e.input('x', 'float32', [4, 7]);
+const [one, two] = [e.topK(x, 1), e.topK(x, 2)];
+const graph = e.program({ top: one.values, first: one.indices, two: two.indices });
+const session = await e.compile(graph, { device: 'webgpu' });
+const values = [0, 3, 1, 3, 3, 2, 0, 7, 6, 5, 4, 3, 7, 1, -5, -4, -3, -2, -1, -9, -8, 0, 1, 2, 1, 0, -1, 4];
+const made = await session.run({ x: Float32Array.from(values) });
+await session.dispose();
+console.log(JSON.stringify(Object.fromEntries(Object.entries(made).map(([name, data]) => [name, [...data]]))));
+`;
+
+const transformer = { hidden_size: 16, intermediate_size: 32, num_attention_heads: 2, num_hidden_layers: 2 };
+const vision_config = { ...transformer, image_size: 8, patch_size: 4 };
+const residual = { ...{ model_type: 's3a_resnet', image_size: 32, stem_width: 8, stem_pool: true }, blocks: [1, 1] };
+const TOWERS = {
+  CLIP: { vision_config },
+  'CLIP with erf': { vision_config: { ...vision_config, hidden_act: 'gelu' } },
+  SigLIP: { model_type: 'siglip', vision_config, text_config: { projection_size: 16 } },
+  residual: {
+    vision_config: { ...residual, widths: [8, 16], block: 'basic', pool: 'attention', num_attention_heads: 2 },
+  },
+  bottleneck: { vision_config: { ...residual, widths: [8, 16], block: 'bottleneck', pool: 'mean' } },
+};
+
+/** Of a node that ran. */
+interface Kernel {
+  readonly provider: string;
+  readonly op_name: string;
+  readonly input_type_shape: readonly Readonly<Record<string, readonly number[]>>[];
+}
+
+function profiled(tower: object, precision: string): readonly Kernel[] {
+  const folder = mkdtempSync(join(tmpdir(), 's3a-webgpu-'));
+  try {
+    onDriver(step, JSON.stringify({ tower, precision, profile: join(folder, 'profile') }));
+    return readdirSync(folder)
+      .flatMap(name => JSON.parse(readFileSync(join(folder, name), 'utf8')) as { name: string; args: Kernel }[])
+      .filter(({ name }) => name.endsWith('_kernel_time'))
+      .map(({ args }) => args);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 interface Learnt {
   losses: number[];
   state: Record<string, number[]>;
 }
 
-function train(half: boolean, profile?: string): { cpu: Learnt; webgpu: Learnt } {
-  const own = process.env.VK_DRIVER_FILES !== undefined;
-  const env = own ? process.env : { ...process.env, VK_DRIVER_FILES: driver, LD_LIBRARY_PATH: folder };
+function train(half: boolean): { cpu: Learnt; webgpu: Learnt } {
   const programs = [
     ['cpu', half],
-    ['webgpu', half, profile],
+    ['webgpu', half],
   ];
-  const code = `const PROGRAMS = ${JSON.stringify(programs)};\n${script}`;
-  const printed = execFileSync(process.execPath, ['--input-type=module', '--eval', code], {
-    ...{ cwd: root, env, encoding: 'utf8' as const, timeout: 170_000 },
-    stdio: ['ignore', 'pipe', half ? 'pipe' : 'ignore'],
-  });
+  const printed = onDriver(`const PROGRAMS = ${JSON.stringify(programs)};\n${script}`);
   return JSON.parse(printed) as { cpu: Learnt; webgpu: Learnt };
 }
 
-describe.skipIf(!existsSync(driver))(`webgpu (needs ${driver})`, () => {
+describe.skipIf(!hasDriver)(`webgpu (needs ${driver})`, () => {
   it('learns what the CPU learns, with states that stay on the device', () => {
     const { cpu, webgpu } = train(false);
     expect(cpu.losses[11]).toBeLessThan(0.8 * cpu.losses[0]);
@@ -96,31 +141,43 @@ describe.skipIf(!existsSync(driver))(`webgpu (needs ${driver})`, () => {
     }
   }, 180_000);
 
-  it('computes nothing but scalars and indices on the CPU', () => {
-    const folder = mkdtempSync(join(tmpdir(), 's3a-webgpu-'));
-    try {
-      train(false, join(folder, 'profile'));
-      const events = readdirSync(folder).flatMap(
-        name => JSON.parse(readFileSync(join(folder, name), 'utf8')) as { name: string; args?: ProfileArgs }[],
-      );
-      const kernels = events.filter(({ name }) => name.endsWith('_kernel_time')).map(({ args }) => args!);
+  it.for(Object.keys(TOWERS).flatMap(name => [[name, 'fp32'] as const, [name, 'amp'] as const]))(
+    'reads nothing back in the middle of the step of a %s tower in %s, and computes nothing but scalars on the processor',
+    { timeout: 180_000 },
+    ([name, precision], { skip }) => {
+      let kernels: readonly Kernel[];
+      try {
+        kernels = profiled(TOWERS[name as keyof typeof TOWERS], precision);
+      } catch (error) {
+        if (lacksHalf(error)) return skip('no float16 here');
+        throw error;
+      }
+      const of = (type: RegExp): readonly Kernel[] => kernels.filter(({ op_name }) => type.test(op_name));
+      expect(of(/^(?:Gemm|MatMul)$/).length).toBeGreaterThan(10);
+      expect(of(/^MemcpyToHost$/)).toEqual([]);
+      const sizes = (kernel: Kernel): number[] =>
+        kernel.input_type_shape.flatMap(types => Object.values(types).map(shape => shape.reduce((a, b) => a * b, 1)));
       const onCpu = kernels.filter(({ provider }) => provider === 'CPUExecutionProvider');
-      expect(kernels.filter(({ op_name }) => op_name === 'MatMul' || op_name === 'Gemm').length).toBeGreaterThan(0);
-      const large = onCpu.filter(({ input_type_shape }) =>
-        input_type_shape.some(types => (types.float ?? []).some(extent => extent > 1)),
-      );
-      expect(large).toEqual([]);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  }, 180_000);
+      // AdamW's bias correction, in float64.
+      expect(onCpu.length).toBeGreaterThan(0);
+      expect(onCpu.filter(kernel => Math.max(...sizes(kernel)) > 1)).toEqual([]);
+      expect(of(/^MemcpyFromHost$/).filter(kernel => Math.max(...sizes(kernel)) > 1)).toEqual([]);
+    },
+  );
+
+  it('finds the first of the largest entries of a row, and several in falling order', () => {
+    const { top, first, two } = JSON.parse(onDriver(rows)) as Record<string, number[]>;
+    expect(top).toEqual([3, 7, -1, 4]);
+    expect(first).toEqual([1, 0, 4, 6]);
+    expect(two).toEqual([1, 3, 0, 5, 4, 3, 6, 2]);
+  }, 60_000);
 
   it('learns in mixed precision what the CPU learns so', ({ skip }) => {
     let learnt: ReturnType<typeof train>;
     try {
       learnt = train(true);
     } catch (error) {
-      if (String((error as { stderr?: unknown }).stderr).includes('computes no float16')) skip('no float16 here');
+      if (lacksHalf(error)) skip('no float16 here');
       throw error;
     }
     const { cpu, webgpu } = learnt;
@@ -135,9 +192,3 @@ describe.skipIf(!existsSync(driver))(`webgpu (needs ${driver})`, () => {
     }
   }, 180_000);
 });
-
-interface ProfileArgs {
-  provider: string;
-  op_name: string;
-  input_type_shape: Record<string, number[]>[];
-}

@@ -2,6 +2,7 @@
 import { ChannelBlocks } from './conv-blocks.ts';
 import { type FreeExtent, type FreeSizes, freeSizes } from './free-extents.ts';
 import type { Node, Program, Tensor, TensorData } from './graph.ts';
+import { hostName, hostScalars } from './host-scalars.ts';
 import type { NodeWriter } from './node-writer.ts';
 import type { OnnxOptions } from './onnx.ts';
 import { type AttributeValue, DATA_TYPE, type NodeFields } from './proto.ts';
@@ -35,8 +36,11 @@ export class OnnxWriter implements NodeWriter, FreeSizes {
   readonly frozen: ReadonlySet<string>;
   readonly #named: boolean;
   readonly #blocks: ChannelBlocks | undefined;
+  readonly #host: ReadonlySet<Node>;
   /** Of the node that is being written. */
   #place = '';
+  #onHost = false;
+  #hosts = 0;
   #counter = 0;
 
   constructor(
@@ -52,6 +56,7 @@ export class OnnxWriter implements NodeWriter, FreeSizes {
     this.webgpu = webgpu;
     this.cuda = cuda;
     this.#named = named;
+    this.#host = webgpu ? hostScalars(program) : new Set();
     this.#blocks = block === undefined ? undefined : new ChannelBlocks(this, block, program.nodes);
   }
 
@@ -133,13 +138,15 @@ export class OnnxWriter implements NodeWriter, FreeSizes {
     attributes: Record<string, AttributeValue> = {},
     domain?: string,
   ): void {
-    const name = this.#named ? `${this.#place}/${type}/${this.nodes.length}` : undefined;
+    const place = this.#named ? `${this.#place}/${type}/${this.nodes.length}` : undefined;
+    const name = this.#onHost ? hostName(this.#hosts++) : place;
     this.nodes.push({ type, name, domain, inputs, outputs, attributes });
   }
 
   /** Writes a node under the names of its tensors. */
   node(node: Node): void {
     this.#place = node.place;
+    this.#onHost = this.#host.has(node);
     if (!this.#blocks?.write(node)) {
       const inputs = node.inputs.map(x => this.name(x));
       this.spell(
@@ -154,6 +161,7 @@ export class OnnxWriter implements NodeWriter, FreeSizes {
         if (name !== undefined && this.#blocks.has(y)) this.#blocks.unblock(y, name);
       }
     }
+    this.#onHost = false;
   }
 
   spell(node: Node, inputs: string[], outputs: string[]): void {

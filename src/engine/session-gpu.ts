@@ -20,8 +20,10 @@ export async function openOnGpu({ model, inputs, outputs, options }: SessionPlan
     preferredOutputLocation: Object.fromEntries(places),
   });
   // The binding of 1.30 cannot read a tensor of the GPU, and has no way to make one; a copy as a graph does both.
-  const upload = await InferenceSession.create(copyModel(), { ...options, preferredOutputLocation: 'gpu-buffer' });
-  const download = await InferenceSession.create(copyModel(), options);
+  // Profiles are named by the second, so one of theirs could be written over the program's.
+  const copies = { ...options, enableProfiling: false };
+  const upload = await InferenceSession.create(copyModel(), { ...copies, preferredOutputLocation: 'gpu-buffer' });
+  const download = await InferenceSession.create(copyModel(), copies);
   const states = new Map<string, Tensor>();
   const tensorOf = (name: string, data: TensorData): Tensor => {
     const { dtype, shape } = known.get(name)!;

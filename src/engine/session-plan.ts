@@ -6,6 +6,7 @@ import type { Provider } from './device.ts';
 import type { FusedNorm } from './fused-norms.ts';
 import type { UpdatePlan } from './fused-states.ts';
 import type { DType, Program, TensorData } from './graph.ts';
+import { hostNames } from './host-scalars.ts';
 import { inPlaceStates } from './in-place.ts';
 import { overwrittenStates, stackedProgram, toLoopOnnx } from './loop-model.ts';
 import { outputName, toOnnx } from './onnx.ts';
@@ -121,7 +122,7 @@ export async function planOf(traced: Program, device: Provider, options: PlanOpt
       feeds: program.inputs.has(name) ? name : undefined,
       inPlace: inPlace.has(name),
     })),
-    options: runtimeOptions(device, options),
+    options: runtimeOptions(device, options, program),
   };
 }
 
@@ -139,9 +140,15 @@ function statesOf({ inputs }: Program): string[] {
   return [...inputs].filter(([, { source }]) => source.kind === 'input' && source.state).map(([name]) => name);
 }
 
-function runtimeOptions(device: Provider, { threads, profile }: PlanOptions): Record<string, unknown> {
+function runtimeOptions(
+  device: Provider,
+  { threads, profile }: PlanOptions,
+  program: Program,
+): Record<string, unknown> {
+  const onCpu = device === 'webgpu' ? hostNames(program) : [];
+  const first = onCpu.length > 0 ? { name: device, forceCpuNodeNames: onCpu } : device;
   return {
-    executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
+    executionProviders: device === 'cpu' ? ['cpu'] : [first, 'cpu'],
     graphOptimizationLevel: 'all',
     // A planned block for all values would lie beside what the first run has taken, which is never given back; a plan is no
     // faster (ViT-B/32, 32 images: 1.2 GiB less).

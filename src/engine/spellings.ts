@@ -5,6 +5,7 @@ import type { Node, OperatorName, Operators } from './graph.ts';
 import type { OnnxWriter } from './onnx-writer.ts';
 import { type AttributeValue, DATA_TYPE } from './proto.ts';
 import { sizeOf } from './shape.ts';
+import { largestOf, positionOfLargest } from './webgpu-largest.ts';
 
 type Spelling<O extends OperatorName> = (
   writer: OnnxWriter,
@@ -67,7 +68,11 @@ const SPELLINGS: {
     w.emit('Sigmoid', [scaled], [gate]);
     w.emit('Mul', [x, gate], outputs);
   },
-  Cast: (w, node, inputs, outputs) => w.emit('Cast', inputs, outputs, { to: DATA_TYPE[node.attributes.to] }),
+  Cast: (w, node, inputs, outputs) => {
+    const largest = w.webgpu ? largestOf(node.inputs[0]) : undefined;
+    if (largest) return positionOfLargest(w, largest, outputs);
+    w.emit('Cast', inputs, outputs, { to: DATA_TYPE[node.attributes.to] });
+  },
   Gemm: (w, node, inputs, outputs) => {
     const { transA, transB, alpha } = node.attributes;
     w.emit('Gemm', inputs, outputs, { transA: Number(transA), transB: Number(transB), alpha: { float: alpha } });
@@ -171,7 +176,11 @@ const SPELLINGS: {
   },
   ArgMax: (w, node, inputs, outputs) =>
     w.emit('ArgMax', inputs, outputs, { axis: node.attributes.axis, keepdims: 0, select_last_index: 0 }),
-  TopK: (w, node, [x], outputs) => w.emit('TopK', [x, w.ints([node.attributes.k])], outputs, { axis: -1 }),
+  TopK: (w, node, [x], outputs) => {
+    if (w.webgpu && node.attributes.k === 1)
+      return w.emit('ReduceMax', [x, w.ints([-1])], [outputs[0]], { keepdims: 1 });
+    w.emit('TopK', [x, w.ints([node.attributes.k])], outputs, { axis: -1 });
+  },
   OneHot: (w, node, [indices], outputs) => {
     if (w.webgpu && node.inputs[0].dtype === 'int32') {
       const { depth } = node.attributes;
