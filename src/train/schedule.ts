@@ -1,5 +1,6 @@
-/** What changes from step to step: the learning rate, the teacher's decay, and how many steps there are (METHOD §3). */
+/** What changes from step to step: the learning rate, the teacher's decay, the images, and how many steps there are (METHOD §3). */
 import { S3aError } from '../errors.ts';
+import { random } from '../random.ts';
 
 export interface StepPlanOptions {
   images: number;
@@ -55,4 +56,44 @@ export function cosineRate(step: number, total: number, peak: number, floor: num
  */
 export function emaDecay(step: number, start: number, end: number, ramp: number): number {
   return start + (end - start) * (ramp > 0 ? Math.min(step / ramp, 1) : 1);
+}
+
+export interface RateSettings {
+  /** First and last learning rate for a batch of 256 images; both are scaled by the batch. */
+  learningRate: number;
+  minLearningRate: number;
+  /** Decay of the teacher's average at first, and after `emaSteps` steps. */
+  emaStart: number;
+  emaEnd: number;
+  emaSteps: number;
+}
+
+export interface Rates {
+  /** Of the last layer. */
+  readonly learningRate: number;
+  readonly emaDecay: number;
+}
+
+/** The rates of a step, 0 … total − 1. */
+export function ratesAt(step: number, settings: RateSettings, { batch, totalSteps }: StepPlan): Rates {
+  const peak = (settings.learningRate * batch) / 256;
+  const floor = (settings.minLearningRate * batch) / 256;
+  return {
+    learningRate: cosineRate(step, totalSteps, peak, floor),
+    emaDecay: emaDecay(step, settings.emaStart, settings.emaEnd, settings.emaSteps),
+  };
+}
+
+/**
+ * The images that an epoch has left, as positions among all: each epoch has its own order, and what is done of it is left out.
+ * @param images how many there are
+ */
+export function imagesLeft(
+  images: number,
+  { batch, stepsPerEpoch }: StepPlan,
+  seed: number,
+  { epoch, stepInEpoch }: { epoch: number; stepInEpoch: number },
+): Int32Array {
+  const order = random(seed, 'epoch', epoch).shuffle(Int32Array.from({ length: images }, (_, i) => i));
+  return order.subarray(stepInEpoch * batch, stepsPerEpoch * batch);
 }

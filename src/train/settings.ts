@@ -90,6 +90,12 @@ export interface TrainData {
   clusters: Int32Array;
 }
 
+/** Default settings with those of them that are given; what is undefined, or none of them, counts for nothing. */
+export function withDefaults<S extends object>(defaults: S, given: object): S {
+  const known = Object.entries(given).filter(([name, value]) => name in defaults && value !== undefined);
+  return { ...defaults, ...Object.fromEntries(known) };
+}
+
 /** The weights that a training starts from. */
 export async function startOf({ weights }: Pick<TrainData, 'weights'>): Promise<Weights> {
   return typeof weights === 'function' ? weights() : weights;

@@ -7,8 +7,9 @@ import { visionParameters, visionTower } from '../clip/towers/vision.ts';
 import { compile, input, program, state, type TensorData } from '../engine/index.ts';
 import { hashBytes } from '../io/hash.ts';
 import { random } from '../random.ts';
-import { layerScale, stepProgram, trainedShapes } from './step.ts';
+import { stepProgram, trainedShapes } from './step.ts';
 import { tunePlan } from './tune.ts';
+import { layerScale } from './update.ts';
 import { startWeights } from './weights.ts';
 
 const optionsOf = (facts: TrainFacts, config: ClipConfig) => ({

@@ -1,7 +1,29 @@
 /** The weights of a training between what is saved of a model and the states of a step. */
 import { mergeLora, startFactors } from './lora.ts';
+import { startOf, type TrainData, type Weights } from './settings.ts';
 import type { Role } from './tower.ts';
 import type { TunePlan } from './tune.ts';
+
+/** The weights that a training starts from, held no longer than they are wanted. */
+export interface HeldWeights {
+  /** Reads them, where they are not held. */
+  read(): Promise<Weights>;
+  letGo(): void;
+}
+
+/** The weights of a training, not read yet. */
+export function holdWeights(data: Pick<TrainData, 'weights'>): HeldWeights {
+  let held: Weights | undefined;
+  return {
+    async read() {
+      held ??= await startOf(data);
+      return held;
+    },
+    letGo() {
+      held = undefined;
+    },
+  };
+}
 
 /** States that a step begins with, `frozen.*`, `student.*` and `teacher.*`; moments start at zero. */
 export function startWeights(
@@ -32,4 +54,19 @@ export function roleWeights(
   const stays = Object.fromEntries(frozen.map(({ name }) => [name, weights[name]]));
   const moved = Object.fromEntries(trained.map(({ name }) => [name, states[`${role}.${name}`] as Float32Array]));
   return targets.length > 0 ? mergeLora(stays, targets, moved, rank, scale) : { ...stays, ...moved };
+}
+
+/** As `roleWeights`; what a training starts from is read where some of it is frozen. */
+export async function tunedWeights(
+  data: Pick<TrainData, 'weights'>,
+  plan: TunePlan,
+  states: Readonly<Record<string, unknown>>,
+  role: Role,
+): Promise<Record<string, Float32Array>> {
+  return roleWeights(plan.frozen.length > 0 ? await startOf(data) : {}, plan, states, role);
+}
+
+/** Names of the states that are trained of a role. */
+export function trainedNames({ trained }: TunePlan, role: Role): string[] {
+  return trained.map(({ name }) => `${role}.${name}`);
 }

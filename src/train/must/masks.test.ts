@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { parseClipConfig } from '../../clip/towers/config.ts';
-import { drawMasks, maskGrid, patchSize } from './masks.ts';
+import { drawMasks, maskGrid } from './masks.ts';
+import { patchSize } from './patches.ts';
 
 const vit = (image_size: number, patch_size: number) => parseClipConfig({ vision_config: { image_size, patch_size } });
 const resnet = parseClipConfig({

@@ -1,8 +1,8 @@
 /** Which patches of an image the student does not see: whole squares of patches at random, the same for the same seed. */
 import type { ClipConfig } from '../../clip/towers/config.ts';
-import { resnetStride } from '../../clip/towers/resnet.ts';
 import { S3aError } from '../../errors.ts';
 import { random } from '../../random.ts';
+import { patchSize } from './patches.ts';
 
 export interface MaskGrid {
   /** Patches along a side of the image. */
@@ -11,20 +11,6 @@ export interface MaskGrid {
   readonly square: number;
   /** Masked squares of an image. */
   readonly masked: number;
-}
-
-/**
- * Pixels along a side of what the tower has one feature for: a patch of a vision transformer, the stride of a residual tower.
- * @throws S3aError MODEL for a tower without patches to mask
- */
-export function patchSize({ vision_config: vision }: ClipConfig): number {
-  if (vision.model_type === 's3a_resnet') return resnetStride(vision);
-  if (vision.model_type === 'clip_vision_model') return vision.patch_size;
-  throw new S3aError(
-    'MODEL',
-    `MUST needs an image tower with a class token or attention pooling of CLIP's kind, not ${vision.model_type}`,
-    'Use a CLIP model.',
-  );
 }
 
 /**

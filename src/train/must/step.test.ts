@@ -5,9 +5,10 @@ import { parseClipConfig } from '../../clip/towers/config.ts';
 import { compile, type TensorData } from '../../engine/index.ts';
 import { readJson } from '../../io/json.ts';
 import { cosineRate, emaDecay } from '../schedule.ts';
-import { layerScale } from '../step.ts';
+import { layerScale } from '../update.ts';
 import { MOVING_FROM } from './losses.ts';
-import { HEAD, mustProgram, mustShapes } from './step.ts';
+import { HEAD, mustShapes } from './states.ts';
+import { mustProgram } from './step.ts';
 
 const folder = new URL('../../../test/goldens/must/', import.meta.url).pathname;
 

@@ -1,15 +1,10 @@
-/** One step of MUST as one graph: both towers, the three losses, AdamW and the teacher's average. */
-import type { ClipConfig } from '../../clip/towers/config.ts';
-import type { Parameter } from '../../clip/towers/parameters.ts';
-import { visionParameters, visionTower } from '../../clip/towers/vision.ts';
+/** One step of MUST as one graph: both towers, the losses, AdamW and the teacher's average. */
+import { visionTower } from '../../clip/towers/vision.ts';
 import {
-  adamW,
   add,
   cast,
   div,
-  ema,
   gemm,
-  gradient,
   gradientNorm,
   greater,
   input,
@@ -20,35 +15,27 @@ import {
   type Program,
   program,
   reshape,
-  type Shape,
   state,
   sum,
   type Tensor,
   type Tensors,
 } from '../../engine/index.ts';
-import { layerScale, pseudoLabels } from '../step.ts';
+import { pseudoLabels } from '../losses.ts';
+import { gradientsOf, updated } from '../update.ts';
 import { alignmentLoss, fairnessLoss, instanceLoss, MOVING_FROM, reconstructionLoss } from './losses.ts';
-import { patchSize } from './masks.ts';
-import { maskedParameters, maskedTower, toPatches } from './tower.ts';
+import { patchSize, toPatches } from './patches.ts';
+import { AVERAGE, HEAD, type MustStates, roleStates } from './states.ts';
+import { maskedTower } from './tower.ts';
 
-export interface MustStepOptions {
-  config: ClipConfig;
+export interface MustStepOptions extends MustStates {
   /** Rows B of the graph. */
   batch: number;
-  /** Names V of the vocabulary. */
-  names: number;
   /** Factor of the cosines before the softmax; 100 for most CLIPs. */
   logitScale: number;
-  /** Whether the classifier, which starts as the text prototypes, is trained. */
-  trainHead: boolean;
   weightDecay: number;
   /** Factor of the learning rate from one block to the block before it. */
   layerDecay: number;
 }
-
-/** The name of the trained classifier among a role's weights. */
-export const HEAD = 'must.classifier';
-const AVERAGE = 'must.log_mean_prediction';
 
 /**
  * The graph of a step.
@@ -63,86 +50,70 @@ const AVERAGE = 'must.log_mean_prediction';
  * teacher is sure) and `gradientNorm`.
  */
 export function mustProgram(options: MustStepOptions): Program {
-  const { config, batch, names, logitScale, trainHead } = options;
-  const size = config.vision_config.image_size;
-  const patch = patchSize(config);
-  const head = state('head', [names, config.projection_dim]);
-  const copy = (role: Role): Tensors =>
-    Object.fromEntries(roleParameters(options, role).map(({ name, shape }) => [name, state(`${role}.${name}`, shape)]));
-  const [student, teacher] = [copy('student'), copy('teacher')];
-  const classifier = (role: Tensors): Tensor => (trainHead ? role[HEAD] : head);
-  const number = (name: string): Tensor => input(name, 'float32', []);
-  const pixels = (name: string): Tensor => input(name, 'float32', [batch, 3, size, size]);
-  const present = input('present', 'float32', [batch]);
-  const mask = input('mask', 'float32', [batch, (size / patch) ** 2]);
-
-  // The teacher sees the whole of the weak view, the student the strong view without its masked patches.
-  const teacherView = l2Normalize(visionTower(config, name => teacher[name], pixels('weak')));
-  const seen = pseudoLabels(teacherView, classifier(teacher), logitScale);
-  const sure = mul(cast(greater(seen.confidence, number('threshold')), 'float32'), present);
-  const strong = pixels('strong');
-  const masked = maskedTower(config, name => student[name], strong, mask);
-  const logits = gemm(masked.image, classifier(student), undefined, { transB: true, alpha: logitScale });
-  const logProbabilities = logSoftmax(logits); // [B, V]
-
-  const hidden = mul(mask, reshape(present, [batch, 1]));
-  const moving = names >= MOVING_FROM ? { before: state(AVERAGE, [names]), begins: number('begins') } : undefined;
-  const fairness = fairnessLoss(logProbabilities, present, moving);
-  const losses = {
-    instanceLoss: instanceLoss(logProbabilities, seen.labels, sure),
-    fairnessLoss: fairness.loss,
-    reconstructionLoss: reconstructionLoss(masked.pixels, toPatches(strong, patch), hidden),
-    alignmentLoss: alignmentLoss(masked.patches, masked.image, hidden),
-  };
+  const { config, weightDecay, layerDecay } = options;
+  const roles = { student: roleStates(options, 'student'), teacher: roleStates(options, 'teacher') };
+  const { losses, maskShare, average } = mustLosses(options, roles);
   const weighted = (['fairness', 'reconstruction', 'alignment'] as const).map(name =>
-    mul(losses[`${name}Loss`], number(`${name}Weight`)),
+    mul(losses[`${name}Loss`], scalar(`${name}Weight`)),
   );
   const loss = weighted.reduce(add, losses.instanceLoss);
-
-  const weights: Tensors = Object.fromEntries(Object.entries(student).map(([name, t]) => [`student.${name}`, t]));
-  const derived = gradient(loss, Object.values(weights));
-  const gradients: Tensors = Object.fromEntries(Object.keys(weights).map((name, i) => [name, derived[i]]));
-  const stepped = adamW(weights, gradients, number('learningRate'), number('step'), {
-    weightDecay: options.weightDecay,
-    scale: name => layerScale(config, name.slice('student.'.length), options.layerDecay),
+  const gradients = gradientsOf(loss, roles.student);
+  const next = updated(roles.student, roles.teacher, gradients, {
+    ...{ config, weightDecay, layerDecay },
+    ...{ learningRate: scalar('learningRate'), step: scalar('step'), emaDecay: scalar('emaDecay') },
   });
-  const averages: Tensors = Object.fromEntries(Object.entries(teacher).map(([name, t]) => [`teacher.${name}`, t]));
-  const learned: Tensors = Object.fromEntries(
-    Object.keys(teacher).map(name => [`teacher.${name}`, stepped[`student.${name}`]]),
-  );
   return program({
     loss,
     ...losses,
-    maskShare: div(sum(sure), maximum(sum(present), 1)),
+    maskShare,
     gradientNorm: gradientNorm(gradients),
-    ...stepped,
-    ...ema(averages, learned, number('emaDecay')),
-    ...(moving ? { [AVERAGE]: fairness.average } : {}),
+    ...next,
+    ...(average ? { [AVERAGE]: average } : {}),
   });
 }
 
-/** Shapes of everything that training changes, by state name. */
-export function mustShapes(options: Pick<MustStepOptions, 'config' | 'names' | 'trainHead'>): Record<string, Shape> {
-  const student = roleParameters(options, 'student');
-  const named = (prefix: string, parameters: readonly Parameter[]): [string, Shape][] =>
-    parameters.map(({ name, shape }) => [`${prefix}.${name}`, shape]);
-  return Object.fromEntries([
-    ...['student', 'adamw.m.student', 'adamw.v.student'].flatMap(prefix => named(prefix, student)),
-    ...named('teacher', roleParameters(options, 'teacher')),
-    ...(options.names >= MOVING_FROM ? ([[AVERAGE, [options.names]]] as const) : []),
-  ]);
+const scalar = (name: string): Tensor => input(name, 'float32', []);
+
+interface MustLosses {
+  /** Scalars, before their weights. */
+  losses: Record<'instanceLoss' | 'fairnessLoss' | 'reconstructionLoss' | 'alignmentLoss', Tensor>;
+  /** Share of the images whose teacher is sure. */
+  maskShare: Tensor;
+  /** log p̄ [V] for the next step, where it is a moving average. */
+  average: Tensor | undefined;
 }
 
-type Role = 'student' | 'teacher';
+/** The teacher sees the whole of the weak view, the student the strong view without its masked patches. */
+function mustLosses(
+  { config, batch, names, logitScale, trainHead }: MustStepOptions,
+  { student, teacher }: { student: Tensors; teacher: Tensors },
+): MustLosses {
+  const size = config.vision_config.image_size;
+  const patch = patchSize(config);
+  const pixels = (view: string): Tensor => input(view, 'float32', [batch, 3, size, size]);
+  const mask = input('mask', 'float32', [batch, (size / patch) ** 2]);
+  const present = input('present', 'float32', [batch]);
+  const head = state('head', [names, config.projection_dim]);
 
-/** The weights of a role. The teacher never sees a masked view, so it has no token and no decoder. */
-function roleParameters(
-  { config, names, trainHead }: Pick<MustStepOptions, 'config' | 'names' | 'trainHead'>,
-  role: Role,
-): Parameter[] {
-  return [
-    ...visionParameters(config),
-    ...(role === 'student' ? maskedParameters(config) : []),
-    ...(trainHead ? [{ name: HEAD, shape: [names, config.projection_dim] }] : []),
-  ];
+  const weak = l2Normalize(visionTower(config, name => teacher[`teacher.${name}`], pixels('weak')));
+  const seen = pseudoLabels(weak, trainHead ? teacher[`teacher.${HEAD}`] : head, logitScale);
+  const sure = mul(cast(greater(seen.confidence, scalar('threshold')), 'float32'), present);
+  const strong = pixels('strong');
+  const masked = maskedTower(config, name => student[`student.${name}`], strong, mask);
+  const classifier = trainHead ? student[`student.${HEAD}`] : head;
+  const logProbabilities = logSoftmax(gemm(masked.image, classifier, undefined, { transB: true, alpha: logitScale })); // [B, V]
+
+  const hidden = mul(mask, reshape(present, [batch, 1]));
+  const moving = names >= MOVING_FROM ? { before: state(AVERAGE, [names]), begins: scalar('begins') } : undefined;
+  const fairness = fairnessLoss(logProbabilities, present, moving);
+  return {
+    losses: {
+      instanceLoss: instanceLoss(logProbabilities, seen.labels, sure),
+      fairnessLoss: fairness.loss,
+      reconstructionLoss: reconstructionLoss(masked.pixels, toPatches(strong, patch), hidden),
+      alignmentLoss: alignmentLoss(masked.patches, masked.image, hidden),
+    },
+    maskShare: div(sum(sure), maximum(sum(present), 1)),
+    average: moving && fairness.average,
+  };
 }

@@ -20,7 +20,7 @@ import {
   transpose,
 } from '../../engine/index.ts';
 import { random } from '../../random.ts';
-import { patchSize } from './masks.ts';
+import { fromPatches, patchSize, toPatches } from './patches.ts';
 
 /** What the student makes of an image of which it does not see everything; L patches of P × P pixels. */
 export interface Masked {
@@ -162,20 +162,4 @@ function decoderShape(config: ClipConfig): [number, number] {
   const { vision_config: vision } = config;
   const width = vision.model_type === 's3a_resnet' ? resnetWidth(vision) : vision.hidden_size;
   return [3 * patchSize(config) ** 2, width];
-}
-
-/** Images [B, 3, S, S] as their patches [B, (S/P)², 3·P²], row by row; within a patch channel, then row, then column. */
-export function toPatches(pixels: Tensor, patch: number): Tensor {
-  const [batch, channels, size] = pixels.shape;
-  const side = size / patch;
-  const grid = transpose(reshape(pixels, [batch, channels, side, patch, side, patch]), [0, 2, 4, 1, 3, 5]);
-  return reshape(grid, [batch, side * side, channels * patch * patch]);
-}
-
-/** The inverse of `toPatches`. */
-function fromPatches(patches: Tensor, patch: number): Tensor {
-  const [batch, count] = patches.shape;
-  const side = Math.sqrt(count);
-  const grid = transpose(reshape(patches, [batch, side, side, 3, patch, patch]), [0, 3, 1, 4, 2, 5]);
-  return reshape(grid, [batch, 3, side * patch, side * patch]);
 }
