@@ -99,7 +99,7 @@ export async function prepare(
     amount: steps * model.batch,
     unit: 'images/s',
     flops: steps * flopsOf(graph),
-    run: options.steps === undefined ? () => session.run(feeds) : stackedRuns(session, feeds, steps),
+    run: options.steps === undefined ? stagedRuns(session, feeds) : stackedRuns(session, feeds, steps),
     dispose: () => session.dispose(),
   };
 }
@@ -117,6 +117,17 @@ export async function product([m, k, n]: readonly number[], options: SessionOpti
     flops,
     run: () => session.run({}),
     dispose: () => session.dispose(),
+  };
+}
+
+/** As the training does it: the feeds of the next run are told while one is under way. */
+function stagedRuns(session: Session, feeds: Record<string, TensorData>): () => Promise<unknown> {
+  let next = feeds;
+  return async () => {
+    const running = session.run(next);
+    next = { ...feeds };
+    session.stage(next);
+    await running;
   };
 }
 

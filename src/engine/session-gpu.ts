@@ -1,12 +1,16 @@
 /**
  * A session whose states stay in the memory of the GPU: outputs are left there and fed back, so that only feeds and results
  * move between host and device.
+ *
+ * A run of ONNX Runtime ends when all is sent to the GPU; what waits for the GPU is the reading of a result. So results are read
+ * after the feeds of the next run are sent, where these are there by then.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { messageOf } from '../errors.ts';
 import type { TensorData } from './graph.ts';
 import { Message, modelProto, nodeProto } from './proto.ts';
-import type { OpenSession, SessionPlan } from './session-plan.ts';
+import type { OpenSession, PlannedOutput, SessionPlan } from './session-plan.ts';
 import { sizeOf } from './shape.ts';
 import { ARRAYS } from './tensor-data.ts';
 
@@ -14,7 +18,10 @@ import { ARRAYS } from './tensor-data.ts';
 export async function openOnGpu({ model, inputs, outputs, options }: SessionPlan): Promise<OpenSession> {
   const known = new Map(inputs.map(input => [input.name, input]));
   const kept = new Map(inputs.filter(({ state }) => state).map(input => [input.name, input.dtype === 'float32']));
-  const places = outputs.map(({ name, feeds }) => [name, feeds && kept.get(feeds) ? 'gpu-buffer' : 'cpu'] as const);
+  const trains = outputs.some(({ feeds }) => feeds !== undefined);
+  const stays = ({ feeds, dtype }: PlannedOutput): boolean =>
+    feeds === undefined ? trains && dtype === 'float32' : kept.get(feeds) === true;
+  const places = outputs.map(output => [output.name, stays(output) ? 'gpu-buffer' : 'cpu'] as const);
   const session = await InferenceSession.create(model, {
     ...options,
     preferredOutputLocation: Object.fromEntries(places),
@@ -25,6 +32,7 @@ export async function openOnGpu({ model, inputs, outputs, options }: SessionPlan
   const upload = await InferenceSession.create(copyModel(), { ...copies, preferredOutputLocation: 'gpu-buffer' });
   const download = await InferenceSession.create(copyModel(), copies);
   const states = new Map<string, Tensor>();
+  const staged = new Map<number, StagedFeeds>();
   const tensorOf = (name: string, data: TensorData): Tensor => {
     const { dtype, shape } = known.get(name)!;
     return new Tensor(dtype, data as Float32Array, shape);
@@ -45,16 +53,46 @@ export async function openOnGpu({ model, inputs, outputs, options }: SessionPlan
     if (!states.has(name)) states.set(name, await send(name, zeros(name)));
     return states.get(name)!;
   };
+  const read = async (tensor: Tensor): Promise<TensorData> => {
+    const onHost = tensor.location === 'cpu' ? tensor : (await download.run({ x: tensor })).y;
+    return onHost.data as TensorData;
+  };
+  const tensorsOf = (data: Record<string, TensorData>): Record<string, Tensor> =>
+    Object.fromEntries(Object.entries(data).map(([name, values]) => [name, tensorOf(name, values)]));
+  const sendStaged = async (): Promise<void> => {
+    for (const { feeds, free } of staged.values()) {
+      for (const [name, tensor] of Object.entries(feeds)) {
+        if (tensor.location !== 'cpu') continue;
+        // Others are small; the memory under them goes back too.
+        const copies = tensor.type !== 'float32' || tensor.size === 1;
+        feeds[name] = copies ? copyOf(tensor) : ((await upload.run({ x: tensor })).y as Tensor);
+      }
+      free();
+    }
+  };
   return {
     getsCopies: false,
-    async run(data) {
-      const feeds: Record<string, Tensor> = {};
-      for (const { name, state } of inputs) feeds[name] = state ? await current(name) : tensorOf(name, data[name]);
+    stage(number, data) {
+      return new Promise(free => staged.set(number, { feeds: tensorsOf(data), free }));
+    },
+    async run(data, number = 0) {
+      const taken = staged.get(number);
+      staged.delete(number);
+      const fed = taken?.feeds ?? tensorsOf(data);
+      const feeds = { ...fed };
+      for (const { name, state } of inputs) if (state) feeds[name] = await current(name);
       const made = await session.run(feeds).catch(clearly);
+      Object.values(fed).forEach(release);
+      taken?.free();
+      for (const { name, feeds: target } of outputs) if (target) put(target, made[name] as Tensor);
+      // What is staged comes as a message.
+      await turn();
+      await sendStaged();
       const results: Record<string, TensorData> = {};
       for (const { name, feeds: target } of outputs) {
-        if (target) put(target, made[name] as Tensor);
-        else results[name] = made[name].data as TensorData;
+        if (target) continue;
+        results[name] = await read(made[name] as Tensor);
+        release(made[name] as Tensor);
       }
       return results;
     },
@@ -63,24 +101,35 @@ export async function openOnGpu({ model, inputs, outputs, options }: SessionPlan
     },
     async get(names) {
       const values: Record<string, TensorData> = {};
-      for (const name of names) {
-        const tensor = await current(name);
-        const read = tensor.location === 'cpu' ? tensor : (await download.run({ x: tensor })).y;
-        values[name] = read.data as TensorData;
-      }
+      for (const name of names) values[name] = await read(await current(name));
       return values;
     },
     async release() {
       for (const tensor of states.values()) release(tensor);
+      for (const { feeds, free } of staged.values()) {
+        Object.values(feeds).forEach(release);
+        free();
+      }
       for (const opened of [session, upload, download]) await opened.release();
     },
   };
+}
+
+/** Feeds of a later run, on the host or sent to the GPU. */
+interface StagedFeeds {
+  readonly feeds: Record<string, Tensor>;
+  /** Gives the host's memory back. */
+  readonly free: () => void;
 }
 
 /** Dawn says this of a shader, once it meets one. */
 function clearly(error: unknown): never {
   const lacking = messageOf(error).includes('requires f16 but the device does not support it');
   throw lacking ? new Error('this GPU computes no float16 with webgpu; use --precision fp32') : error;
+}
+
+function copyOf({ type, data, dims }: Tensor): Tensor {
+  return new Tensor(type, (data as Float32Array).slice(), dims);
 }
 
 function release(tensor: Tensor | undefined): void {

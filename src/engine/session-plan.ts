@@ -64,8 +64,13 @@ export interface SessionPlan {
 
 /** A plan that was opened, with its states on the host or on a GPU. */
 export interface OpenSession {
-  /** Runs the program once, or where a call has several steps as often as the feeds say; feeds and results by name. */
-  run(feeds: Record<string, TensorData>): Promise<Record<string, TensorData>>;
+  /**
+   * Runs the program once, or where a call has several steps as often as the feeds say; feeds and results by name. Feeds that were
+   * staged are named by their number.
+   */
+  run(feeds: Record<string, TensorData>, staged?: number): Promise<Record<string, TensorData>>;
+  /** Takes the feeds of a later run; settles when their memory is free again. */
+  stage?(number: number, feeds: Record<string, TensorData>): Promise<void>;
   /** Sets states; the arrays are the session's from then on. */
   set(values: Record<string, TensorData>): Promise<void>;
   get(names: readonly string[]): Promise<Record<string, TensorData>>;

@@ -10,7 +10,9 @@ import { compact } from './tensor-data.ts';
 
 type Question =
   /** What is lent comes back with the answer. */
-  | { kind: 'run'; data: Record<string, TensorData>; lent?: ArrayBuffer[] }
+  | { kind: 'run'; data: Record<string, TensorData>; lent?: ArrayBuffer[]; staged?: number }
+  /** Answered when the memory is free; questions after it do not wait for that. */
+  | { kind: 'stage'; number: number; data: Record<string, TensorData>; lent: ArrayBuffer[] }
   | { kind: 'set'; data: Record<string, TensorData> }
   | { kind: 'get'; names: string[] }
   | { kind: 'dispose' };
@@ -71,6 +73,13 @@ export class SessionThread {
   run(feeds: Record<string, TensorData>): Promise<WorkerReply['value']> {
     const { data, lent } = this.#feeds.lend(feeds);
     return this.ask({ kind: 'run', data: compact(data), lent }, lent);
+  }
+
+  /** Hands over copies of the feeds of a later run, which names them by this number. */
+  stage(number: number, feeds: Record<string, TensorData>): void {
+    const { data, lent } = this.#feeds.lend(feeds);
+    // Where the thread ends before that run, the run says so.
+    this.ask({ kind: 'stage', number, data: compact(data), lent }, lent).catch(() => undefined);
   }
 
   /** Waits for the questions under way, takes no new ones and ends the thread; a second call changes nothing. */

@@ -23,7 +23,10 @@ const opened = plan.device === 'webgpu' ? openOnGpu(plan) : openOnHost(plan);
 async function answer(session: OpenSession, request: WorkerRequest): Promise<Answer> {
   switch (request.kind) {
     case 'run':
-      return { value: await session.run(request.data), back: request.lent };
+      return { value: await session.run(request.data, request.staged), back: request.lent };
+    case 'stage':
+      await session.stage?.(request.number, request.data);
+      return { back: request.lent };
     case 'get':
       return { value: await session.get(request.names), moves: session.getsCopies };
     case 'set':
@@ -49,5 +52,11 @@ let queue = reply(
   opened.then(() => ({})),
 );
 port.on('message', (request: WorkerRequest) => {
-  queue = queue.then(async () => reply(request.id, answer(await opened, request)));
+  // Feeds are staged while a run is under way.
+  if (request.kind === 'stage')
+    reply(
+      request.id,
+      opened.then(async session => answer(session, request)),
+    );
+  else queue = queue.then(async () => reply(request.id, answer(await opened, request)));
 });

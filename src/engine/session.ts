@@ -43,6 +43,12 @@ export interface Session {
    */
   run(feeds: Record<string, TensorData>, options?: { move?: boolean }): Promise<Record<string, TensorData>>;
   /**
+   * Copies the feeds of a later run ahead of it. That run is given the same object; a GPU under WebGPU then takes them while it
+   * computes the run before. Elsewhere nothing happens.
+   * @throws S3aError FEED as `run`
+   */
+  stage(feeds: Record<string, TensorData>): void;
+  /**
    * Sets state inputs; those never set are zero. The values are copied, or with `move` handed over, which leaves the
    * caller's arrays empty but holds large weights only once.
    */
@@ -89,16 +95,33 @@ export async function compile(traced: Program, options: SessionOptions = {}): Pr
   return sessionOf(plan, thread);
 }
 
-function sessionOf({ inputs, steps }: SessionPlan, thread: SessionThread): Session {
+function sessionOf({ inputs, steps, device }: SessionPlan, thread: SessionThread): Session {
   const byRole = (state: boolean): ReadonlyMap<string, PlannedInput> =>
     new Map(inputs.filter(input => input.state === state).map(input => [input.name, input]));
   const fed = byRole(false);
   const resident = byRole(true);
+  const staged = new Map<object, number>();
+  let stages = 0;
+  const checkAllFed = (feeds: Record<string, TensorData>): void => {
+    for (const name of fed.keys()) {
+      if (!Object.hasOwn(feeds, name)) throw new S3aError('FEED', `input '${name}' was not fed`);
+    }
+  };
   return {
+    stage(feeds) {
+      if (device !== 'webgpu') return;
+      checkAllFed(feeds);
+      checkValues(feeds, fed, 'input');
+      staged.set(feeds, ++stages);
+      thread.stage(stages, feeds);
+    },
     async run(feeds, { move = false } = {}) {
-      for (const name of fed.keys()) {
-        if (!Object.hasOwn(feeds, name)) throw new S3aError('FEED', `input '${name}' was not fed`);
+      const number = staged.get(feeds);
+      if (number !== undefined) {
+        staged.delete(feeds);
+        return (await thread.ask({ kind: 'run', data: {}, staged: number }))!;
       }
+      checkAllFed(feeds);
       const count = steps === undefined ? undefined : stepsFed(feeds, inputs, steps);
       const shapeOf = ({ given }: PlannedInput) => (count === undefined ? given : stackOf(count, given));
       const taken = new Map([...fed].map(([name, x]) => [name, { dtype: x.dtype, given: shapeOf(x) }]));

@@ -76,6 +76,24 @@ describe('calls', () => {
     expect(made).toEqual([6, 9, 12, 12]);
   });
 
+  it('are told ahead where feeds are staged, one run a call too', async () => {
+    for (const most of [1, 3]) {
+      const { told, runs } = counted(6);
+      const staged: object[] = [];
+      const used: object[] = [];
+      const made: number[] = [];
+      for await (const { feeds } of callsOf(runs, { most, total: 6, runs: 1, stage: feeds => staged.push(feeds) })) {
+        used.push(feeds);
+        await settle();
+        made.push(told.made);
+      }
+      // The very objects, since by them a session knows what it has.
+      expect(staged).toHaveLength(6 / most);
+      expect(staged.every((feeds, i) => feeds === used[i])).toBe(true);
+      expect(made).toEqual(most === 1 ? [2, 3, 4, 5, 6, 6] : [6, 6]);
+    }
+  });
+
   it('close their source when they are left, amidst a call that is being made', async () => {
     const { told, runs } = counted(100);
     for await (const _ of callsOf(runs, { most: 30, total: 100, runs: 1 })) break;

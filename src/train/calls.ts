@@ -80,14 +80,16 @@ export interface CallPlan {
   readonly total: number;
   /** Runs that make a step: a call of less than a step does not go beyond its end. */
   readonly runs: number;
+  /** Is told the feeds of each call as soon as they are made, which is one call ahead. */
+  readonly stage?: (feeds: Record<string, TensorData>) => void;
 }
 
 /**
- * Joins runs to calls, in their order. With calls of several runs one call is made ahead of the one that is used, no more; with
- * calls of one run, feeds are as they are.
+ * Joins runs to calls, in their order. With calls of several runs, or where feeds are staged, one call is made ahead of the one that
+ * is used, no more; with calls of one run, feeds are as they are.
  */
 export async function* callsOf<R extends FedRun>(runs: AsyncIterable<R>, plan: CallPlan): AsyncGenerator<Call<R>> {
-  if (plan.most === 1) {
+  if (plan.most === 1 && !plan.stage) {
     for await (const { feeds, ...run } of runs) yield { feeds, runs: [run] };
     return;
   }
@@ -95,6 +97,17 @@ export async function* callsOf<R extends FedRun>(runs: AsyncIterable<R>, plan: C
   let left = false;
   let done = 0;
   const make = async (): Promise<Call<R> | undefined> => {
+    const call = plan.most === 1 ? await single() : await joined();
+    if (call) plan.stage?.(call.feeds);
+    return call;
+  };
+  const single = async (): Promise<Call<R> | undefined> => {
+    const next = await source.next();
+    if (next.done) return undefined;
+    const { feeds, ...run } = next.value;
+    return { feeds, runs: [run] };
+  };
+  const joined = async (): Promise<Call<R> | undefined> => {
     const whole = plan.most < plan.runs ? plan.runs - (done % plan.runs) : plan.total - done;
     const count = Math.min(plan.most, whole, plan.total - done);
     const stacks: Record<string, TensorData> = {};
