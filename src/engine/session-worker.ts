@@ -53,10 +53,10 @@ let queue = reply(
 );
 port.on('message', (request: WorkerRequest) => {
   // Feeds are staged while a run is under way.
-  if (request.kind === 'stage')
-    reply(
-      request.id,
-      opened.then(async session => answer(session, request)),
-    );
-  else queue = queue.then(async () => reply(request.id, answer(await opened, request)));
+  if (request.kind === 'stage') {
+    const taken = opened.then(async session => answer(session, request));
+    void reply(request.id, taken);
+  } else {
+    queue = queue.then(async () => reply(request.id, answer(await opened, request)));
+  }
 });
