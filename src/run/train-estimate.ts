@@ -7,7 +7,7 @@ import type { ConfigInput } from '../config/fields.ts';
 import { parseConfig } from '../config/schema.ts';
 import { chooseDevice, sizeOf } from '../engine/index.ts';
 import { listImages } from '../images/source.ts';
-import { activationBytes } from '../train/activations.ts';
+import { activationBytes } from '../train/activation-file.ts';
 import { runsPerCall } from '../train/calls.ts';
 import { measurePace } from '../train/pace.ts';
 import { precisionStart } from '../train/precision.ts';

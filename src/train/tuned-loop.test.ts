@@ -1,6 +1,6 @@
 /** Whole trainings of a part of the tower: what stays stays, a kill changes nothing, and kept activations are the computed ones. */
 import { existsSync, mkdtempSync } from 'node:fs';
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -183,6 +183,27 @@ describe('kept activations', () => {
     await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
     const whole = await run(data, 'whole', { tune: 'head' });
     expect(await run(data, 'half', { tune: 'head' })).toEqual(whole);
+  });
+
+  it.each(['gone', 'cut short'])('are computed again where their file is %s', async how => {
+    const controller = new AbortController();
+    const report = (progress: TrainProgress) => progress.kind === 'step' && controller.abort();
+    const stopped = run(data, how, { tune: 'head' }, { report, signal: controller.signal });
+    await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
+    const file = join(base, how, 'activations', 'views.f32');
+    await (how === 'gone' ? rm(file) : truncate(file, 100));
+    const again: TrainProgress[] = [];
+    const result = await run(data, how, { tune: 'head' }, { report: progress => again.push(progress) });
+    expect(result).toEqual(await run(data, 'undamaged', { tune: 'head' }));
+    expect(again.filter(progress => progress.kind === 'activations')).not.toEqual([]);
+  });
+
+  it('leave the disk although the training was killed when it had just ended', async () => {
+    const ended = await run(data, 'ended', { tune: 'head', epochs: 1 });
+    await mkdir(join(base, 'ended', 'activations'));
+    await writeFile(join(base, 'ended', 'activations', 'views.f32'), 'what the kill left');
+    expect(await run(data, 'ended', { tune: 'head', epochs: 1 })).toEqual(ended);
+    expect(existsSync(join(base, 'ended', 'activations'))).toBe(false);
   });
 });
 

@@ -3,6 +3,8 @@ import { cpSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pattern } from '../../../test/images.ts';
@@ -194,6 +196,27 @@ describe('a training that is interrupted and called again ends in the same bytes
     expect(await run(`killed ${step}`)).toEqual(trained);
     expect(await remains(`killed ${step}`)).toEqual(reference);
   });
+});
+
+it('holds no copy of the states of the checkpoint that it went on from', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const large = dataOf(vit(256), data.files, 5);
+  const network = 4 * Object.values(large.weights).reduce((sum, { length }) => sum + length, 0);
+  const held: number[] = [];
+  const controller = new AbortController();
+  const report = (progress: MustProgress) => {
+    if (progress.kind !== 'step') return;
+    // The second time what the first has found is gone.
+    for (const _ of [1, 2]) collect();
+    held.push(process.memoryUsage().arrayBuffers);
+    if (progress.step === 7) controller.abort();
+  };
+  const stopped = run('large', {}, { report, signal: controller.signal }, large);
+  await expect(stopped).rejects.toMatchObject({ code: 'ABORTED' });
+  await run('large', {}, { report }, large);
+  expect(held).toHaveLength(9);
+  expect(Math.max(...held) - held[0]).toBeLessThan(network / 2);
 });
 
 describe('what can go wrong', () => {
