@@ -26,7 +26,9 @@ export async function trainEpoch(training: OpenTraining, { report, signal }: Tra
   const total = indices.length / steps.micro;
   let parts: StepReport[] = [];
   clock.begin();
-  for await (const call of callsOf(runsOf(training, indices), { most, total, runs })) {
+  // A GPU takes the images of the next step while it computes this one.
+  const stage = plan.device === 'webgpu' ? session.stage : undefined;
+  for await (const call of callsOf(runsOf(training, indices), { most, total, runs, stage })) {
     const outputs = await session.run(call.feeds, { move: most > 1 });
     const timeAt = clock.ended();
     for (const [i, { rates, unreadable }] of call.runs.entries()) {
