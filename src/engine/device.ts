@@ -24,6 +24,10 @@ export interface Machine {
   readonly drivers: string | undefined;
 }
 
+/**
+ * The machine that the program runs on, as the process, the environment, the place of the package onnxruntime-node and, on Linux,
+ * the entries of /dev tell; no device is opened.
+ */
 export function thisMachine(): Machine {
   const { platform, arch, env } = process;
   const runtime = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));

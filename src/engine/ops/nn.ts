@@ -7,11 +7,23 @@ import { reshape, transpose } from './layout.ts';
 import { linear } from './matrix.ts';
 import { oneHot, sum } from './reduce.ts';
 
+/**
+ * Softmax along one axis, exp(x) / Σ exp(x), whose sum along it is 1 (ONNX's Softmax).
+ * @param x any shape, of floats; the result has the same
+ * @param axis counted from the front, or from the end where negative; default the last
+ * @throws S3aError SHAPE when x has no such axis, DTYPE for another type than floats
+ */
 export function softmax(x: Tensor, axis = -1): Tensor {
   requireFloats('Softmax', [x]);
   return apply('Softmax', [x], { axis: frontAxis('Softmax', x.shape, axis) }, [x])[0];
 }
 
+/**
+ * Logarithm of the softmax along one axis, x − log Σ exp(x), finite also where the softmax is rounded to 0 (ONNX's LogSoftmax).
+ * @param x any shape, of floats; the result has the same
+ * @param axis counted from the front, or from the end where negative; default the last
+ * @throws S3aError SHAPE when x has no such axis, DTYPE for another type than floats
+ */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
   requireFloats('LogSoftmax', [x]);
   return apply('LogSoftmax', [x], { axis: frontAxis('LogSoftmax', x.shape, axis) }, [x])[0];
