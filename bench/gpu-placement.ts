@@ -39,7 +39,10 @@ export async function leftToProcessor(
   }
 }
 
-/** The operators that ran on the processor, with how often and the largest input of each; scalars are counted together. */
+/**
+ * The operators that ran on the processor, with how often and the largest input of each; scalars are counted together. With how
+ * often it waited for a value of the GPU.
+ */
 export function describePlacement(events: readonly PlacedEvent[]): string {
   const nodes = events.filter(({ name, args }) => name.endsWith('_kernel_time') && args?.provider !== undefined);
   const there = nodes.filter(({ args }) => args!.provider === 'CPUExecutionProvider' && args!.op_name !== 'Loop');
@@ -63,5 +66,6 @@ export function describePlacement(events: readonly PlacedEvent[]): string {
   const list = [...large].map(([operator, { count, shape }]) => `${count} ${operator} (up to ${shape.join(' x ')})`);
   const rest = `${scalars} nodes of at most 16 values`;
   const what = list.length > 0 ? `${list.join(', ')} and ${rest}` : rest;
-  return `of ${nodes.length} nodes the processor has ${what}`;
+  const waits = nodes.filter(({ args }) => args!.op_name === 'MemcpyToHost').length;
+  return `of ${nodes.length} nodes the processor has ${what}; it waits for the GPU ${waits} times on the way`;
 }

@@ -34,6 +34,20 @@ const CHAIN = 8;
 /** Mebibytes that are copied on the card, and from and to it, to find their rates. */
 const COPY = 256;
 
+const HELP = `npm run bench -- gpu [options]: a step of S3A on a GPU, beside PyTorch on the same one
+
+  --device NAME      cuda, webgpu, auto (default: cuda where it opens, otherwise webgpu) or cpu
+  --models LIST      towers and batches, default vit-b-16:64; vit-b-32 and tiny are known too
+  --precisions LIST  default fp32,amp
+  --steps N          steps a call on cuda; default as many as a training has
+  --product N        side of the square products, default 4096
+  --layers N         blocks of the transformers, default 12
+  --rounds N         default 5
+  --python PATH      an interpreter with PyTorch, default $PYTHON, otherwise python3
+  --eager            PyTorch without torch.compile
+  --json             one object on stdout
+`;
+
 /** Runs `npm run bench -- gpu`. */
 export async function benchGpu(args: string[]): Promise<void> {
   const { values } = parseArgs({
@@ -49,8 +63,13 @@ export async function benchGpu(args: string[]): Promise<void> {
       python: { type: 'string' },
       eager: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) {
+    console.log(HELP);
+    return;
+  }
   const device = await deviceOf(values.device);
   const precisions = PRECISIONS.filter(name => values.precisions.split(',').includes(name));
   if (precisions.length === 0) throw new Error(`--precisions are some of ${PRECISIONS.join(', ')}`);

@@ -36,6 +36,14 @@ it('measures single steps and several in a call, without PyTorch', () => {
   expect(perImage(rows[2])).toBeCloseTo(perImage(single.rows[1]), 6);
 }, 180_000);
 
+it('says what it takes', () => {
+  const { stdout, status } = bench('--help');
+  expect(status).toBe(0);
+  for (const option of ['device', 'models', 'steps', 'rounds', 'python', 'eager', 'json']) {
+    expect(stdout).toContain(`--${option}`);
+  }
+});
+
 it('says in one line which provider is missing, and how to get it', async ({ skip }) => {
   const { lacks } = await tryDevice('cuda');
   if (!lacks) skip('there is CUDA');
@@ -60,12 +68,15 @@ describe('what the processor has of a step', () => {
       event('Pad', 'CPUExecutionProvider', [197, 768]),
       event('Mul', 'CPUExecutionProvider', [1], []),
       event('Loop', 'CPUExecutionProvider', [99]),
+      event('MemcpyToHost', 'CUDAExecutionProvider', [1]),
       { name: 'model_run' },
     ];
     expect(describePlacement(events)).toBe(
-      'of 5 nodes the processor has 2 Pad (up to 8 x 197 x 768) and 1 nodes of at most 16 values',
+      'of 6 nodes the processor has 2 Pad (up to 8 x 197 x 768) and 1 nodes of at most 16 values; it waits for the GPU 1 times on the way',
     );
-    expect(describePlacement(events.slice(0, 1))).toBe('of 1 nodes the processor has 0 nodes of at most 16 values');
+    expect(describePlacement(events.slice(0, 1))).toBe(
+      'of 1 nodes the processor has 0 nodes of at most 16 values; it waits for the GPU 0 times on the way',
+    );
   });
 
   it('is all of it where there is nothing else, loops included', async () => {
