@@ -14,8 +14,8 @@ import {
   openActivationFile,
 } from './activation-file.ts';
 import type { SourceBatch, SourceRequest, TrainSource } from './source.ts';
-import type { EmbedAll } from './structural.ts';
 import { teacherPart } from './tower.ts';
+import type { EmbedAll } from './whole-tower.ts';
 
 export interface Activations extends TrainSource {
   /** Embeddings of all images that can be read, by the teacher's weights. */

@@ -5,8 +5,8 @@ import { callsOf } from './calls.ts';
 import { feedsOf } from './feeds.ts';
 import type { TrainData, Weights } from './settings.ts';
 import { imageSource, type SourceBatch } from './source.ts';
-import { wholeTower } from './structural.ts';
 import type { TunePlan } from './tune.ts';
+import { wholeTower } from './whole-tower.ts';
 
 /** Seconds of parts of a training. */
 export interface Pace {

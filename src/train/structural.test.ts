@@ -12,7 +12,8 @@ import { visionParameters } from '../clip/towers/vision.ts';
 import { vote } from '../discover/vote.ts';
 import { createLoader } from '../images/loader.ts';
 import { random } from '../random.ts';
-import { createRenewal, wholeTower } from './structural.ts';
+import { createRenewal } from './structural.ts';
+import { wholeTower } from './whole-tower.ts';
 
 const model = new URL('../../test/goldens/clip/quick_gelu', import.meta.url).pathname;
 const files = Array.from({ length: 11 }, (_, i) => `${i}.png`);
