@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { loadTraining, saveTraining, type TrainingState } from './checkpoint.ts';
+import { loadTraining, resumeTraining, saveTraining, type TrainingState } from './checkpoint.ts';
 
 const SHAPES = { 'student.w': [2, 2], 'teacher.w': [2, 2] };
 
@@ -78,6 +78,21 @@ test('a checkpoint of a model with other shapes is refused', async () => {
   await saveTraining(folder, stateAt(1), SHAPES);
   await expect(loadTraining(folder, { ...SHAPES, 'student.w': [4] })).rejects.toThrow('student.w has the shape [2,2]');
   await expect(loadTraining(folder, { ...SHAPES, other: [1] })).rejects.toThrow('no tensor named "other"');
+});
+
+test('a checkpoint of another training is called that, and not damaged, whatever its shapes', async () => {
+  await saveTraining(folder, stateAt(1), SHAPES);
+  const warned: string[] = [];
+  const resumed = (shapes: Record<string, number[]>, key: string) =>
+    resumeTraining(folder, shapes, key, message => warned.push(message));
+  for (const shapes of [SHAPES, { ...SHAPES, other: [1] }]) {
+    await expect(resumed(shapes, 'another key')).rejects.toMatchObject({
+      code: 'CHECKPOINT',
+      message: `${folder} belongs to a training with other images, settings or labels`,
+    });
+  }
+  expect(await resumed(SHAPES, 'key')).toEqual(stateAt(1));
+  expect(warned).toEqual([]);
 });
 
 test('a disk that cannot be written leaves the checkpoint before', async () => {

@@ -77,19 +77,32 @@ export interface LoadedTraining {
 /**
  * The newest whole training in `folder`, and what was wrong with newer ones.
  * @param shapes of all weights, by state name
- * @throws S3aError CHECKPOINT when there are checkpoints but none is whole
+ * @param key what the training is of; default any
+ * @throws S3aError CHECKPOINT for the training of another key, and when there are checkpoints but none is whole
  */
-export async function loadTraining(folder: string, shapes: Readonly<Record<string, Shape>>): Promise<LoadedTraining> {
+export async function loadTraining(
+  folder: string,
+  shapes: Readonly<Record<string, Shape>>,
+  key?: string,
+): Promise<LoadedTraining> {
   if (!existsSync(folder)) return { state: undefined, damaged: [] };
   await removeTemporaries(folder);
   const names = (await readdir(folder)).filter(name => /^step-\d+\.json$/.test(name));
   const damaged: string[] = [];
   for (const name of names.sort().reverse()) {
+    let state: TrainingState | undefined;
     try {
-      return { state: await readTraining(folder, name.slice(0, -'.json'.length), shapes), damaged };
+      state = await readTraining(folder, name.slice(0, -'.json'.length), shapes, key);
     } catch (error) {
       damaged.push(`the checkpoint ${join(folder, name)} is damaged (${messageOf(error)})`);
+      continue;
     }
+    if (state) return { state, damaged };
+    throw new S3aError(
+      'CHECKPOINT',
+      `${folder} belongs to a training with other images, settings or labels`,
+      'Train into another folder, or remove this one.',
+    );
   }
   if (damaged.length === 0) return { state: undefined, damaged };
   throw new S3aError('CHECKPOINT', damaged[0], `Remove the folder ${folder} to train from the start.`);
@@ -99,7 +112,7 @@ export async function loadTraining(folder: string, shapes: Readonly<Record<strin
  * The training to go on with in `folder`; undefined where none was begun.
  * @param key what the training is of; another one is not gone on with
  * @param warn told of each damaged checkpoint that was passed over
- * @throws S3aError CHECKPOINT for the training of another key, and as `loadTraining`
+ * @throws S3aError CHECKPOINT as `loadTraining`
  */
 export async function resumeTraining(
   folder: string,
@@ -107,14 +120,9 @@ export async function resumeTraining(
   key: string,
   warn: (message: string) => void,
 ): Promise<TrainingState | undefined> {
-  const { state, damaged } = await loadTraining(folder, shapes);
+  const { state, damaged } = await loadTraining(folder, shapes, key);
   for (const message of damaged) warn(`${message}; an older one is whole`);
-  if (!state || state.key === key) return state;
-  throw new S3aError(
-    'CHECKPOINT',
-    `${folder} belongs to a training with other images, settings or labels`,
-    'Train into another folder, or remove this one.',
-  );
+  return state;
 }
 
 /**
@@ -135,17 +143,20 @@ export async function readStates(folder: string, names: readonly string[]): Prom
   }
 }
 
+/** A checkpoint, checked; undefined for one of another key, whose states may have other shapes without being damaged. */
 async function readTraining(
   folder: string,
   base: string,
   shapes: Readonly<Record<string, Shape>>,
-): Promise<TrainingState> {
+  key: string | undefined,
+): Promise<TrainingState | undefined> {
   const parsed = fileSchema.safeParse(await readJson(join(folder, `${base}.json`)));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new S3aError('CHECKPOINT', `its description: ${issue.path.join('.') || 'the file'}: ${issue.message}`);
   }
   const { format: _, sha256, ...facts } = parsed.data;
+  if (key !== undefined && facts.key !== key) return undefined;
   const path = join(folder, `${base}.safetensors`);
   const file = await openSafetensors(path);
   try {
