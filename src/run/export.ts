@@ -2,23 +2,22 @@
 import { existsSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { type Checkpoint, clipParameters } from '../clip/checkpoint/checkpoint.ts';
+import { clipParameters } from '../clip/checkpoint/checkpoint.ts';
 import { PRECISIONS, type Precision } from '../clip/export/onnx.ts';
 import { planRepo, type RepoOptions, writeRepo } from '../clip/export/repo.ts';
-import { visionParameters } from '../clip/towers/vision.ts';
 import { parseConfig } from '../config/schema.ts';
 import { S3aError } from '../errors.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import { hashFile } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import { writeNpy } from '../io/npy.ts';
-import { loadTraining } from '../train/checkpoint.ts';
 import { type Chooser, openChooser } from './chooser.ts';
 import type { RunHooks } from './events.ts';
 import { checkOut, checkSpace, type ExportedFile, replaceFolder } from './export-folder.ts';
 import { readManifest } from './manifest.ts';
 import { openModel } from './model.ts';
 import { lastMetrics, licenseOf, modelCard, type Recipe } from './model-card.ts';
+import { readStudent } from './student.ts';
 import { usageChapter } from './usage.ts';
 
 export interface ExportOptions extends Pick<RepoOptions, 'dtype' | 'openClip'> {
@@ -77,7 +76,8 @@ export async function exportModel(
     const notes = [...checkpoint.notes, ...notesOf(inPython)];
     const settings: RepoOptions = { dtype, onnx, openClip, onProgress: reporter(hooks) };
     await checkSpace(out, planRepo(config, settings));
-    const weights = await readAll(checkpoint, role === 'student' ? place : undefined);
+    const student = role === 'student' ? await readStudent(place, recipe!.config, checkpoint, hooks) : {};
+    const weights = { ...(await checkpoint.readWeights(clipParameters(config).map(({ name }) => name))), ...student };
     const files = await replaceFolder(out, async folder => {
       await writeRepo(folder, { ...checkpoint, weights }, settings);
       const counts = await countsOf(place);
@@ -146,21 +146,6 @@ async function openNames(
   const has = (name: string): boolean => existsSync(join(place, name));
   if (isRun || (has('classes.json') && has('prototypes.npy'))) return openChooser(place, {}, hooks);
   return { clip: await openModel({ model: place, pretrained }, hooks), names: [], prototypes: new Float32Array(0) };
-}
-
-/** All weights, with the student's image tower of a run in the place of the teacher's. */
-async function readAll(checkpoint: Checkpoint, run: string | undefined): Promise<Record<string, Float32Array>> {
-  const weights: Record<string, Float32Array> = await checkpoint.readWeights(
-    clipParameters(checkpoint.config).map(({ name }) => name),
-  );
-  if (run === undefined) return weights;
-  const shapes = Object.fromEntries(
-    visionParameters(checkpoint.config).map(({ name, shape }) => [`student.${name}`, shape]),
-  );
-  const { state } = await loadTraining(join(run, 'checkpoints'), shapes);
-  if (!state) throw new S3aError('EXPORT', `${run} has no checkpoint to take the student from`, 'Export the teacher.');
-  for (const [name, data] of Object.entries(state.weights)) weights[name.slice('student.'.length)] = data;
-  return weights;
 }
 
 async function countsOf(place: string): Promise<number[] | undefined> {
