@@ -18,3 +18,10 @@ export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replace(/\s*\n\s*/g, ' ').trim();
 }
+
+/** The message of anything that was thrown; of what the system says, without the code, call and path that Node puts around it. */
+export function whyOf(error: unknown): string {
+  const text = messageOf(error);
+  if (!(error instanceof Error && 'syscall' in error)) return text;
+  return /^E[A-Z0-9]+: (.+?), [a-z]+(?: '.*)?$/.exec(text)?.[1] ?? text;
+}

@@ -1,7 +1,7 @@
 /** The executable as a user meets it: its help, its errors, and one run from a folder of images to its evaluation. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { SETTINGS } from '../src/config/settings.ts';
@@ -101,12 +101,13 @@ describe('errors are one clear line and a code', () => {
       1,
       "there is no model at 'photos'",
     ],
+    ['a folder of something else for the run', [...fit, '--out', model], 1, 'is not empty and not a run'],
     ['an empty folder', ['fit', 'empty', '--model', model, '--out', 'runs/e'], 1, 'no image found in'],
     [
       'a folder that is not there',
       ['fit', 'nowhere', '--model', model, '--out', 'runs/n'],
       1,
-      'nowhere: cannot be read',
+      'nowhere cannot be read: no such file or directory',
     ],
     [
       'an unknown vocabulary',
@@ -187,6 +188,23 @@ describe('a run', () => {
     // What was given at first still holds.
     expect(await readJson(at('runs/photos/config.json'))).toMatchObject({ vocab: 'names.txt', k: 3, epochs: 1 });
   }, 180_000);
+
+  test('is not shared with another process', async () => {
+    const other = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
+    writeFileSync(at('runs/photos/.lock'), JSON.stringify({ pid: other.pid, host: hostname() }));
+    const { code, err } = await inFolder(['fit', 'photos', '--out', 'runs/photos', '--resume']);
+    expect([code, err]).toEqual([1, expect.stringContaining(`runs/photos is in use by process ${other.pid}\nWait`)]);
+    const ended = new Promise(resolve => other.once('exit', resolve));
+    other.kill('SIGKILL');
+    await ended;
+    expect((await inFolder(['vote', 'runs/photos'])).code).toBe(0);
+    expect(existsSync(at('runs/photos/.lock'))).toBe(false);
+  });
+
+  test.each(['predict', 'export'])('is looked for by %s on this disk where others lie', async verb => {
+    const { code, err } = await inFolder([verb, 'runs/photoz', ...(verb === 'predict' ? ['photos'] : [])]);
+    expect([code, err]).toEqual([1, 'error: there is no run in runs/photoz\nDid you mean runs/photos?\n']);
+  });
 
   test('is not written over', async () => {
     const { code, err } = await inFolder(['fit', ...given]);

@@ -4,11 +4,13 @@ import { copyFile, link, mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isTemporary, writeAtomic, writeError } from '../io/atomic-write.ts';
 import type { RunHooks, StageName } from '../run/events.ts';
+import { LOCK_FILE } from '../run/lock.ts';
 import { newManifest, readManifest, writeManifest } from '../run/manifest.ts';
 import { type Run, type RunConfig, reopenRun } from '../run/store.ts';
 
 /** What belongs to one run alone: its settings, its training and its results, and what is appended to in place. */
 const OWN = new Set([
+  LOCK_FILE,
   ...['config.json', 'manifest.json', 'metrics.jsonl', 'prompts-cache.jsonl', 'predictions.parquet'],
   ...['labels.csv', 'labels.jsonl', 'labels.parquet', 'classes.json', 'overview.png'],
   ...['checkpoints', 'model', 'tensorboard', 'embeddings/student.npy', 'embeddings/teacher.npy'],

@@ -1,7 +1,7 @@
 /** Which images a run is about: a folder, files, or a list of them, in an order that never changes. */
 import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, extname, join, relative, resolve, sep } from 'node:path';
-import { messageOf, S3aError } from '../errors.ts';
+import { S3aError, whyOf } from '../errors.ts';
 
 export interface ImageList {
   /** Absolute folder that every `file_name` is relative to. */
@@ -56,14 +56,14 @@ export async function listImages(paths: string | readonly string[], options: Lis
       const names = (await readdir(folder)).filter(name => !name.startsWith('.')).sort(byBytes);
       for (const name of names) await visit(join(folder, name));
     } catch (error) {
-      skipped.push({ path: folder, reason: `folder cannot be read (${messageOf(error)})` });
+      skipped.push({ path: folder, reason: `folder cannot be read (${whyOf(error)})` });
     }
   }
 
   async function visit(path: string): Promise<void> {
     const isImage = EXTENSIONS.has(extname(path).toLowerCase());
     const info = await stat(path).catch((error: unknown) => {
-      const reason = `cannot be read (${messageOf(error)})`;
+      const reason = `cannot be read (${whyOf(error)})`;
       if (isImage || (error instanceof Error && 'code' in error && error.code === 'ELOOP'))
         skipped.push({ path, reason });
     });
@@ -80,7 +80,7 @@ export async function listImages(paths: string | readonly string[], options: Lis
     for (const line of lines) {
       if (line.trim() === '') continue;
       const path = resolve(dirname(list), line);
-      const info = await stat(path).catch((error: unknown) => messageOf(error));
+      const info = await stat(path).catch((error: unknown) => whyOf(error));
       if (typeof info === 'string') skipped.push({ path, reason: `cannot be read (${info})` });
       else if (info.isDirectory()) await walk(path);
       else found.add(path);
@@ -114,7 +114,7 @@ function commonFolder(paths: readonly string[]): string {
 
 function notFound(path: string, cause: unknown): never {
   const hint = 'Give a folder of images, image files, or a .txt file with one path a line.';
-  throw new S3aError('NOT_FOUND', `${path}: cannot be read (${messageOf(cause)})`, hint, { cause });
+  throw new S3aError('NOT_FOUND', `${path} cannot be read: ${whyOf(cause)}`, hint, { cause });
 }
 
 function empty(given: readonly string[], skipped: number, recursive: boolean): S3aError {

@@ -5,7 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { S3aError } from '../errors.ts';
-import { isTemporary, openAtomic, removeTemporaries, writeAtomic, writeError, writeFully } from './atomic-write.ts';
+import {
+  isTemporary,
+  makeFolder,
+  openAtomic,
+  removeTemporaries,
+  writeAtomic,
+  writeError,
+  writeFully,
+} from './atomic-write.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -126,4 +134,22 @@ test('abort after commit keeps the file; writing after the end is refused', asyn
   await file.abort();
   expect(readdirSync(folder)).toEqual(['file']);
   await expect(file.write('y')).rejects.toMatchObject({ code: 'WRITE' });
+});
+
+test('makeFolder makes what is missing above, and is content with what is there', async () => {
+  await Promise.all([makeFolder(join(folder, 'a/b/c')), makeFolder(join(folder, 'a/b/c'))]);
+  expect(readdirSync(join(folder, 'a/b'))).toEqual(['c']);
+  await makeFolder(folder);
+  writeFileSync(join(folder, 'file'), '');
+  await expect(makeFolder(join(folder, 'file/below'))).rejects.toMatchObject({
+    message: expect.stringContaining('a part of the path is a file, not a folder'),
+  });
+});
+
+// Node's own recursive mkdir does not return here.
+test.runIf(process.platform === 'linux')('makeFolder ends where the system makes no folders', async () => {
+  await expect(makeFolder('/proc/s3a/run')).rejects.toMatchObject({
+    code: 'WRITE',
+    message: 'cannot write /proc/s3a: nothing can be made there',
+  });
 });

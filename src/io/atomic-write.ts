@@ -1,6 +1,6 @@
 /** Files that are either whole or absent: written under a temporary name, synced, then renamed. */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { messageOf, S3aError } from '../errors.ts';
 
@@ -29,6 +29,7 @@ const CAUSES: Record<string, [cause: string, hint: string]> = {
   EPERM: ['operation not permitted', 'Choose a folder that you may write to.'],
   EROFS: ['the file system is read-only', 'Choose a folder that you may write to.'],
   EISDIR: ['a folder of that name is in the way', 'Remove it or choose another name.'],
+  ENOENT: ['nothing can be made there', 'Choose another folder.'],
   ENOTDIR: ['a part of the path is a file, not a folder', 'Choose another folder.'],
   EEXIST: ['a file is where a folder is needed', 'Choose another folder.'],
   ENAMETOOLONG: ['the name is too long', 'Choose a shorter name.'],
@@ -55,6 +56,32 @@ export async function removeTemporaries(folder: string): Promise<number> {
   return names.length;
 }
 
+/**
+ * Makes a folder, and those above it that are missing. Node's own recursive mkdir says that a read-only disk is missing, and does
+ * not return at all where the system refuses new folders by ENOENT, as /proc does.
+ *
+ * Throws S3aError WRITE.
+ */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (await isFolder(folder)) return;
+    const above = dirname(folder);
+    if (code !== 'ENOENT' || above === folder || (await isFolder(above))) throw writeError(folder, error);
+    await makeFolder(above);
+    await mkdir(folder).catch(async again => {
+      // Another process may have made it meanwhile.
+      if (!(await isFolder(folder))) throw writeError(folder, again);
+    });
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
+}
+
 /** Writes all bytes of `chunk` at the position of `handle`; throws what the system throws (ENOSPC, EFBIG, …). */
 export async function writeFully(handle: FileHandle, chunk: Chunk): Promise<void> {
   const bytes = bytesOf(chunk);
@@ -75,7 +102,7 @@ export async function openAtomic(path: string): Promise<AtomicFile> {
   const temporary = join(folder, `${PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
   let handle: FileHandle;
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     handle = await open(temporary, 'wx');
   } catch (error) {
     throw writeError(path, error);

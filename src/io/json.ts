@@ -1,6 +1,6 @@
 /** JSON text that depends on the value alone, for hashing, and reading of small JSON files. */
 import { readFile, stat } from 'node:fs/promises';
-import { messageOf, S3aError } from '../errors.ts';
+import { messageOf, S3aError, whyOf } from '../errors.ts';
 
 /**
  * Like JSON.stringify, with the keys of every object sorted by code unit and `undefined` members left out.
@@ -56,7 +56,7 @@ export async function readJson(path: string, limit = 1 << 28): Promise<unknown> 
     bytes = await readFile(path);
   } catch (error) {
     if (error instanceof S3aError) throw error;
-    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
+    throw new S3aError('READ', `cannot read ${path}: ${whyOf(error)}`, undefined, { cause: error });
   }
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));

@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync, readSync, writeSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { messageOf, S3aError } from '../errors.ts';
+import { messageOf, S3aError, whyOf } from '../errors.ts';
 import { writeAtomic, writeError } from './atomic-write.ts';
 
 /** Appends values to a JSON-lines file; each `write` is on its way to the disk when it returns. */
@@ -86,7 +86,7 @@ export async function readJsonl(path: string): Promise<unknown[]> {
 async function* lines(path: string): AsyncGenerator<{ bytes: Buffer; whole: boolean }> {
   // Not node:readline, which also breaks lines at U+2028, and JSON text may hold that.
   const handle = await open(path).catch(error => {
-    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
+    throw new S3aError('READ', `cannot read ${path}: ${whyOf(error)}`, undefined, { cause: error });
   });
   try {
     const chunk = Buffer.alloc(1 << 16);
@@ -109,7 +109,7 @@ async function* lines(path: string): AsyncGenerator<{ bytes: Buffer; whole: bool
     if (heldBytes > 0) yield { bytes: Buffer.concat(held), whole: false };
   } catch (error) {
     if (error instanceof S3aError) throw error;
-    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
+    throw new S3aError('READ', `cannot read ${path}: ${whyOf(error)}`, undefined, { cause: error });
   } finally {
     await handle.close();
   }

@@ -4,7 +4,7 @@ import { extname } from 'node:path';
 import { parse } from 'csv-parse/sync';
 import { parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
-import { messageOf, S3aError } from '../errors.ts';
+import { messageOf, S3aError, whyOf } from '../errors.ts';
 import { writeAtomic } from './atomic-write.ts';
 import { iterateJsonl, writeJsonl } from './jsonl.ts';
 
@@ -167,7 +167,7 @@ async function readWhole(path: string, limit: number): Promise<Buffer> {
     return await readFile(path);
   } catch (error) {
     if (error instanceof S3aError) throw error;
-    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
+    throw new S3aError('READ', `cannot read ${path}: ${whyOf(error)}`, undefined, { cause: error });
   }
 }
 

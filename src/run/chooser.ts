@@ -12,6 +12,7 @@ import { readNpyFloat32 } from '../io/npy.ts';
 import { loadVocabulary } from '../vocab/vocabulary.ts';
 import { takenDevice } from './device.ts';
 import type { RunHooks } from './events.ts';
+import { refuseMissingRun } from './missing-run.ts';
 import { hashOfModel, openModel } from './model.ts';
 import { sharedPrototypes } from './prototypes.ts';
 
@@ -36,6 +37,7 @@ const classesSchema = z.object({ names: z.array(z.string()).min(1) });
  * @throws S3aError PREDICT when there are no names to choose from, and whatever is wrong with the model or the vocabulary
  */
 export async function openChooser(place: string, options: ChooserOptions, hooks: RunHooks = {}): Promise<Chooser> {
+  refuseMissingRun(place);
   const run = await openRunModel(place);
   const { threads, embedBatch } = options;
   const device = options.device && (await takenDevice(options.device, hooks));

@@ -8,7 +8,7 @@ import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
 import { writeJsonl } from '../io/jsonl.ts';
 import { createNpyWriter, readNpyFloat32, writeNpy } from '../io/npy.ts';
-import { type Scan, type Skipped, scan } from './scan.ts';
+import { type Scan, type Skipped, scan, withoutPath } from './scan.ts';
 import type { Run } from './store.ts';
 
 /** Image features with the files they belong to. */
@@ -53,7 +53,8 @@ async function compute(run: Run, { root, files, skipped }: Scan, key: string): P
         const rows: Float32Array[] = [];
         const indices = Array.from({ length: end - start }, (_, i) => start + i);
         for await (const batch of loader.batches({ indices, batchSize: embedBatch, views: ['evaluation'] })) {
-          for (const { index, reason } of batch.failed) part.failed.push({ file_name: files[index], reason });
+          for (const { index, reason } of batch.failed)
+            part.failed.push({ file_name: files[index], reason: withoutPath(reason, root, files[index]) });
           if (batch.indices.length > 0) rows.push(await clip.embedImages(batch.views.evaluation));
           for (const index of batch.indices) part.files.push(files[index]);
           run.progress('embed', start + part.files.length + part.failed.length, files.length);

@@ -15,6 +15,7 @@ import { type Chooser, openChooser } from './chooser.ts';
 import type { RunHooks } from './events.ts';
 import { checkOut, checkSpace, type ExportedFile, replaceFolder } from './export-folder.ts';
 import { readManifest } from './manifest.ts';
+import { refuseMissingRun } from './missing-run.ts';
 import { openModel } from './model.ts';
 import { lastMetrics, licenseOf, modelCard, type Recipe } from './model-card.ts';
 import { readStudent } from './student.ts';
@@ -62,6 +63,7 @@ export async function exportModel(
 ): Promise<ExportReport> {
   const { out = defaultOut(place), overwrite = false, onnx = PRECISIONS, dtype, openClip, license } = options;
   checkLicense(license);
+  refuseMissingRun(place);
   await checkOut(out, overwrite);
   const isRun = existsSync(join(place, 'manifest.json')) && existsSync(join(place, 'config.json'));
   const recipe = isRun ? await readRecipe(place) : undefined;

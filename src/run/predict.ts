@@ -7,6 +7,7 @@ import { createLoader } from '../images/loader.ts';
 import { type ImageList, listImages } from '../images/source.ts';
 import { type Chooser, type ChooserOptions, openChooser } from './chooser.ts';
 import type { RunHooks } from './events.ts';
+import { withoutPath } from './scan.ts';
 
 export interface PredictOptions
   extends ChooserOptions,
@@ -74,7 +75,9 @@ async function label(
   try {
     for await (const { indices, views, failed: bad } of loader.batches({ batchSize, views: ['evaluation'] })) {
       signal?.throwIfAborted();
-      for (const { index, reason } of bad) predictions[index] = failed(files[index], reason);
+      for (const { index, reason } of bad) {
+        predictions[index] = failed(files[index], withoutPath(reason, root, files[index]));
+      }
       if (indices.length > 0) {
         const features = new Float32Array(batchSize * width);
         features.set(await clip.embedImages(views.evaluation));

@@ -9,7 +9,7 @@ import { writeAtomic } from '../io/atomic-write.ts';
 import { cacheFolder } from '../io/cache-folder.ts';
 import { hashJson } from '../io/hash.ts';
 import { readNpyFloat32, writeNpy } from '../io/npy.ts';
-import type { Vocabulary } from '../vocab/vocabulary.ts';
+import { BUILT_IN_VOCABULARIES, type Vocabulary } from '../vocab/vocabulary.ts';
 import { versions } from './manifest.ts';
 import type { Run } from './store.ts';
 
@@ -23,7 +23,9 @@ export interface Named {
 /** `embeddings/prototypes.npy` and `embeddings/names.json` (METHOD §1). */
 export async function prototypes(run: Run, vocabulary: Vocabulary): Promise<Named> {
   const { vocab, templates } = run.config;
-  if (vocabulary.merged > 0) run.warn(`${vocabulary.merged} repeated names of ${vocab} were merged`);
+  // Of the vocabularies in the package they are known, and no reader can do anything about them.
+  if (vocabulary.merged > 0 && !Object.hasOwn(BUILT_IN_VOCABULARIES, vocab))
+    run.warn(`${vocabulary.merged} repeated names of ${vocab} were merged`);
   const inputs = { vocabulary: vocabulary.hash, templates, model: await run.modelHash() };
   const artefacts = ['embeddings/prototypes.npy', 'embeddings/names.json'];
   await run.stage('prototypes', inputs, artefacts, async () => {

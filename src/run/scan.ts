@@ -49,3 +49,9 @@ export async function scan(run: Run): Promise<Scan> {
   const lines = (await readJsonl(run.path('images.jsonl'))) as { file_name: string }[];
   return { root: listed.root, files: lines.map(line => line.file_name), skipped: listed.skipped };
 }
+
+/** What is wrong with an image, without its path where that goes before: `file_name` says which it is, on every machine alike. */
+export function withoutPath(reason: string, root: string, file: string): string {
+  const path = `${join(root, file)}: `;
+  return reason.startsWith(path) ? reason.slice(path.length) : reason;
+}

@@ -1,18 +1,18 @@
 /** The run folder: its configuration, its stages with their keys, and the model they share. */
-import { existsSync, readdirSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Clip } from '../clip/clip.ts';
 import { type Config, parseConfig } from '../config/schema.ts';
 import { type FileRows, openRows } from '../discover/npy-rows.ts';
 import type { Rows } from '../discover/row-pass.ts';
 import { S3aError } from '../errors.ts';
-import { isTemporary, removeTemporaries, writeAtomic } from '../io/atomic-write.ts';
+import { isTemporary, makeFolder, removeTemporaries, writeAtomic } from '../io/atomic-write.ts';
 import { hashJson } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
 import { isBrought } from './brought.ts';
 import { takenDevice } from './device.ts';
 import type { RunHooks, StageName } from './events.ts';
+import { LOCK_FILE, lockRun } from './lock.ts';
 import { type Manifest, newManifest, readManifest, writeManifest } from './manifest.ts';
 import { hashOfModel, openModel } from './model.ts';
 
@@ -38,17 +38,20 @@ export class Run {
   readonly config: RunConfig;
   readonly manifest: Manifest;
   readonly hooks: RunHooks;
+  /** Gives the folder back to other processes. */
+  readonly unlock: () => Promise<void>;
   /** Outcomes of the stages that ran or were skipped since the run was opened. */
   readonly outcomes: Partial<Record<StageName, StageOutcome>> = {};
   readonly #open: FileRows[] = [];
   #clip: Promise<Clip> | undefined;
   #modelHash: Promise<string> | undefined;
 
-  constructor(folder: string, config: RunConfig, manifest: Manifest, hooks: RunHooks) {
+  constructor(folder: string, config: RunConfig, manifest: Manifest, hooks: RunHooks, unlock: () => Promise<void>) {
     this.folder = folder;
     this.config = config;
     this.manifest = manifest;
     this.hooks = hooks;
+    this.unlock = unlock;
   }
 
   path(...parts: string[]): string {
@@ -128,6 +131,7 @@ export class Run {
     this.#clip = undefined;
     for (const rows of this.#open.splice(0)) await rows.close();
     await clip?.dispose();
+    await this.unlock();
   }
 
   #record(name: StageName, outcome: StageOutcome): StageOutcome {
@@ -138,7 +142,8 @@ export class Run {
 
 /**
  * Makes a run folder, or opens one to go on with.
- * @throws S3aError RUN_EXISTS when there is a run and `resume` is not set, RUN when the folder holds something else
+ * @throws S3aError RUN_EXISTS when there is a run and `resume` is not set, RUN when the folder holds something else, RUN_IN_USE
+ * when another process has it, WRITE when it cannot be made
  */
 export async function openRun(
   folder: string,
@@ -146,7 +151,8 @@ export async function openRun(
   resume: boolean,
   hooks: RunHooks,
 ): Promise<Run> {
-  if (existsSync(join(folder, 'config.json'))) {
+  // A model's folder has a config.json, too.
+  if (existsSync(join(folder, 'config.json')) && existsSync(join(folder, 'manifest.json'))) {
     // A run that failed before its first stage was done (a mistyped path, say) holds nothing worth keeping.
     const begun = Object.keys((await readManifest(folder)).stages).length > 0;
     if (begun && !resume) {
@@ -157,29 +163,55 @@ export async function openRun(
       );
     }
     if (begun) return reopenRun(folder, options, hooks);
-  } else if (existsSync(folder) && readdirSync(folder).some(name => name !== 'manifest.json' && !isTemporary(name))) {
+  } else if (existsSync(folder) && !statSync(folder).isDirectory()) {
+    throw new S3aError('RUN', `${folder} is a file, not a folder`, 'Choose another --out.');
+  } else if (existsSync(folder) && readdirSync(folder).some(name => !isBeginning(name))) {
     throw new S3aError('RUN', `${folder} is not empty and not a run`, 'Choose another --out.');
   }
   const config = runConfig(options);
-  await mkdir(folder, { recursive: true });
-  const manifest = newManifest();
-  await writeManifest(folder, manifest);
-  return saved(new Run(folder, config, manifest, hooks));
+  await makeFolder(folder);
+  return locked(folder, async unlock => {
+    const manifest = newManifest();
+    await writeManifest(folder, manifest);
+    return saved(new Run(folder, config, manifest, hooks, unlock));
+  });
+}
+
+/** What a run that was killed before its config.json was written may have left. */
+function isBeginning(name: string): boolean {
+  return name === 'manifest.json' || name === LOCK_FILE || isTemporary(name);
+}
+
+/** Opens a run while no other process has its folder; one that cannot be opened is given back. */
+async function locked(folder: string, work: (unlock: () => Promise<void>) => Promise<Run>): Promise<Run> {
+  const unlock = await lockRun(folder);
+  try {
+    return await work(unlock);
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
 }
 
 /**
  * Opens a run that is there, with some options changed; stages that depend on them will run again.
- * @throws S3aError RUN when there is none
+ * @throws S3aError RUN when there is none, RUN_IN_USE when another process has it
  */
 export async function reopenRun(folder: string, overrides: Record<string, unknown>, hooks: RunHooks): Promise<Run> {
   if (!existsSync(join(folder, 'config.json')) || !existsSync(join(folder, 'manifest.json'))) {
     throw new S3aError('RUN', `there is no run in ${folder}`, 'Make one with s3a fit or s3a discover.');
   }
-  await removeTemporaries(folder);
-  const stored = (await readJson(join(folder, 'config.json'))) as Record<string, unknown>;
-  const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
-  const config = runConfig({ ...stored, ...given });
-  return saved(new Run(folder, config, await readManifest(folder), hooks));
+  return locked(folder, async unlock => {
+    await removeTemporaries(folder);
+    const stored = (await readJson(join(folder, 'config.json'))) as Record<string, unknown>;
+    const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
+    const config = runConfig({ ...stored, ...given });
+    const run = await saved(new Run(folder, config, await readManifest(folder), hooks, unlock));
+    if (hashJson(config.images) !== hashJson(stored.images)) {
+      run.warn(`${folder} was made of other images; what depends on them is computed again and replaced`);
+    }
+    return run;
+  });
 }
 
 /** config.json says which device was asked for, the manifest which one was taken where that is another; stages see the latter. */
@@ -193,7 +225,7 @@ async function saved(run: Run): Promise<Run> {
     manifest.versions = taken === undefined ? versions : { ...versions, device: taken };
     await writeManifest(run.folder, manifest);
   }
-  return taken === undefined ? run : new Run(run.folder, { ...config, device }, manifest, run.hooks);
+  return taken === undefined ? run : new Run(run.folder, { ...config, device }, manifest, run.hooks, run.unlock);
 }
 
 function runConfig({ images, ...options }: Record<string, unknown>): RunConfig {

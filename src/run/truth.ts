@@ -1,7 +1,7 @@
 /** Known labels for the images of a run: from a table, or from a folder whose sub-folders are the classes. */
 import { stat } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
-import { messageOf, S3aError } from '../errors.ts';
+import { S3aError, whyOf } from '../errors.ts';
 import { listImages } from '../images/source.ts';
 import { readTable } from '../io/table.ts';
 import { normalizeName, type Vocabulary } from '../vocab/vocabulary.ts';
@@ -20,11 +20,7 @@ export type Truth = (fileName: string) => string | undefined;
  */
 export async function readTruth(path: string): Promise<Truth> {
   const info = await stat(path).catch((error: unknown) => {
-    throw new S3aError(
-      'LABELS',
-      `cannot read the labels ${path}: ${messageOf(error)}`,
-      'Give a folder or a .csv file.',
-    );
+    throw new S3aError('LABELS', `cannot read the labels ${path}: ${whyOf(error)}`, 'Give a folder or a .csv file.');
   });
   const pairs = info.isDirectory() ? await fromFolder(path) : await fromTable(path);
   const exact = new Map<string, string>();

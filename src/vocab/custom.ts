@@ -1,7 +1,7 @@
 /** Vocabularies from .txt, .csv and .json files (docs/vocabulary.md). */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
-import { messageOf, S3aError } from '../errors.ts';
+import { S3aError, whyOf } from '../errors.ts';
 import { type Concept, makeVocabulary, type Vocabulary } from './entries.ts';
 import { hierarchyOfEntries } from './hierarchy.ts';
 import { parseCsv, parseJson, parseText, type Written } from './parse.ts';
@@ -31,7 +31,11 @@ const PARSERS: Record<string, (text: string, path: string, most: number) => Writ
 export async function readVocabulary(path: string): Promise<Vocabulary> {
   const extension = extname(path).toLowerCase();
   if (!Object.hasOwn(PARSERS, extension)) {
-    throw new S3aError('VOCABULARY', `the vocabulary ${path} is not a .txt, .csv or .json file`);
+    throw new S3aError(
+      'VOCABULARY',
+      `the vocabulary ${path} is not a .txt, .csv or .json file`,
+      'The format goes by the ending of its name; a .txt has a name a line.',
+    );
   }
   const written = PARSERS[extension](await readText(path), path, MAX_CONCEPTS);
   if (written.length === 0) {
@@ -54,7 +58,7 @@ async function readText(path: string): Promise<string> {
     bytes = await readFile(path);
   } catch (error) {
     if (error instanceof S3aError) throw error;
-    throw new S3aError('VOCABULARY', `cannot read the vocabulary ${path}: ${messageOf(error)}`, 'Check the path.', {
+    throw new S3aError('VOCABULARY', `cannot read the vocabulary ${path}: ${whyOf(error)}`, 'Check the path.', {
       cause: error,
     });
   }

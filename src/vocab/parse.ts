@@ -68,7 +68,9 @@ export function parseCsv(text: string, path: string, most: number): Written[] {
     throw new S3aError(
       'VOCABULARY',
       `the vocabulary ${path} has no column "name", only: ${columns}`,
-      'Its first line must name the columns.',
+      header.some(column => /[;\t|]/.test(column))
+        ? 'Its columns must be separated by commas.'
+        : 'Its first line must name the columns.',
     );
   }
   const columnOf = (...names: string[]): number => header.findIndex(column => names.includes(column));

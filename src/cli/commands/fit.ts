@@ -3,6 +3,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { resolveConfig, resolveOverrides } from '../../config/resolve.ts';
 import { messageOf } from '../../errors.ts';
+import type { RunHooks, RunSummary } from '../../run/events.ts';
 import { discover, fit } from '../../run/fit.ts';
 import { estimateBound } from '../../run/prompt-estimate.ts';
 import { estimateTraining } from '../../run/train-estimate.ts';
@@ -35,6 +36,10 @@ Examples:
   },
 } as const;
 
+/** Who tries the model that needs no download on photographs should not judge the method by what comes of it. */
+const DEMO_NOTE =
+  'note: --model demo knows drawings of emoji and little else; photographs need a real CLIP (s3a models)';
+
 /** `s3a fit` or `s3a discover`, which print the names that they found. */
 export function fitCommand(verb: keyof typeof VERBS, context: Context): Command {
   const { run, description, examples } = VERBS[verb];
@@ -59,7 +64,11 @@ export function fitCommand(verb: keyof typeof VERBS, context: Context): Command 
     }
     const settings = await resolveOverrides(sources);
     const goOn = ['s3a', verb, ...images.map(quoted), '--out', quoted(out), '--resume'].join(' ');
-    await perform(context, options, goOn, hooks => run({ ...settings, images, out, resume }, hooks), showSummary);
+    const work = (hooks: RunHooks): Promise<RunSummary> => {
+      if (settings.model === 'demo') hooks.onEvent?.({ type: 'note', message: DEMO_NOTE });
+      return run({ ...settings, images, out, resume }, hooks);
+    };
+    await perform(context, options, goOn, work, showSummary);
   });
 }
 
