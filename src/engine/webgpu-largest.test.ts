@@ -29,3 +29,8 @@ it('has no position where nobody asks for it', () => {
   const { nodes } = onnxGraph(e.program({ values }), { webgpu: true });
   expect(nodes.map(({ type }) => type)).toEqual(['ReduceMax']);
 });
+
+it('leaves values that are cast what they are', () => {
+  const { nodes } = onnxGraph(e.program({ half: e.cast(values, 'float16') }), { webgpu: true });
+  expect(nodes.map(({ type }) => type)).toEqual(['ReduceMax', 'Cast']);
+});

@@ -8,7 +8,7 @@ import { DATA_TYPE } from './proto.ts';
 
 /** The node of which these are the positions, if it is one of a single largest entry. */
 export function largestOf({ source }: Tensor): Node<'TopK'> | undefined {
-  if (source.kind !== 'node' || source.node.operator !== 'TopK') return undefined;
+  if (source.kind !== 'node' || source.node.operator !== 'TopK' || source.index !== 1) return undefined;
   const node = source.node as Node<'TopK'>;
   return node.attributes.k === 1 ? node : undefined;
 }
