@@ -39,7 +39,7 @@ export interface OnnxOptions {
    * (channel-block.ts).
    */
   readonly cpu?: { readonly block: number | undefined };
-  /** Name of one more output, before all others, which is an empty sequence (session-worker.ts says what for). */
+  /** Name of one more output, before all others, which is an empty sequence (uncopied.ts says what for). */
   readonly sequence?: string;
 }
 

@@ -3,14 +3,8 @@
  *
  * A state that is written in place (in-place.ts) has one buffer; others have two that swap after each run. What a kernel updates
  * (fused-states.ts) lies in its memory, the gradients too.
- *
- * ONNX Runtime fills these buffers and then its Node binding, as of 1.30, copies every output once more into a new array,
- * which takes longer than the update of the weights. Nobody needs these arrays, so the first output of the graph is one that the
- * binding has no array for: it gives up there, with everything computed and nothing copied. A binding that knew such outputs
- * would copy as before, and the results would be the same.
  */
 import { InferenceSession, type Tensor } from 'onnxruntime-node';
-import { messageOf } from '../errors.ts';
 import { discard } from './discard.ts';
 import { fusedStates } from './fused-states.ts';
 import type { TensorData } from './graph.ts';
@@ -18,6 +12,7 @@ import { type HostStates, hostStates, type Slot, slotOf } from './host-states.ts
 import { STEPS, stackOf, stepsFed } from './loop-model.ts';
 import type { OpenSession, SessionPlan } from './session-plan.ts';
 import { bytesOf } from './tensor-data.ts';
+import { fillsUncopied, runInto } from './uncopied.ts';
 
 /** Opens a plan; one with constants is opened at the first run, when they have their values. */
 export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
@@ -25,6 +20,7 @@ export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
   const fused = fusedStates(plan.updates, plan.norms);
   const states = hostStates(inputs, fused);
   const frozen = inputs.filter(input => input.frozen).map(({ name }) => name);
+  const uncopied = await fillsUncopied();
   let session = frozen.length === 0 ? await InferenceSession.create(model, options) : undefined;
   const next = new Map<string, Slot>();
   const results = new Map<string, Slot>();
@@ -50,7 +46,7 @@ export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
     return feeds;
   };
   const targets = (): Record<string, Tensor | null> => {
-    const fetches: Record<string, Tensor | null> = { [unread]: null };
+    const fetches: Record<string, Tensor | null> = uncopied ? { [unread]: null } : {};
     for (const { name, feeds, inPlace } of outputs) {
       const slot = feeds ? (inPlace ? states.slot(feeds) : next.get(feeds)!) : results.get(name)!;
       fetches[name] = slot.tensor;
@@ -67,7 +63,7 @@ export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
           if (!feeds) results.set(name, states.blank(name, dtype, stackOf(count, shape)));
         }
       }
-      await runUncopied(session, tensorsFor(data, count), targets());
+      await runInto(session, tensorsFor(data, count), targets());
       // Stacks are large, and the next is on its way.
       if (count !== undefined) discard(Object.values(data));
       for (const [name, slot] of next) next.set(name, states.exchange(name, slot));
@@ -99,17 +95,4 @@ async function withConstants(
   const made = await InferenceSession.create(model, { ...options, externalData });
   states.forget(names);
   return made;
-}
-
-/** Runs into the tensors of `fetches`, of which the first is the one that the binding gives up at. */
-async function runUncopied(
-  session: InferenceSession,
-  feeds: Record<string, Tensor>,
-  fetches: Record<string, Tensor | null>,
-): Promise<void> {
-  try {
-    await session.run(feeds, fetches);
-  } catch (error) {
-    if (!messageOf(error).startsWith('Non tensor type is temporarily not supported')) throw error;
-  }
 }

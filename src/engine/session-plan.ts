@@ -54,7 +54,7 @@ export interface SessionPlan {
   /** Results that come out of the updates. */
   readonly norms: readonly FusedNorm[];
   readonly device: Provider;
-  /** With states on the host the output before all others, which stands for nothing (session-host.ts). */
+  /** With states on the host the output before all others, which stands for nothing (uncopied.ts). */
   readonly unread: string;
   /** The most steps of a call, where a call may have several (loop-model.ts). */
   readonly steps: number | undefined;
