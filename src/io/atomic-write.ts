@@ -63,18 +63,23 @@ export async function removeTemporaries(folder: string): Promise<number> {
  * Throws S3aError WRITE.
  */
 export async function makeFolder(folder: string): Promise<void> {
+  const error = await failureOf(folder);
+  if (!error) return;
+  const above = dirname(folder);
+  if (error.code !== 'ENOENT' || above === folder) throw writeError(folder, error);
+  // Another process may be making the same folders, so what is there by now is no reason to give up.
+  if (!(await isFolder(above))) await makeFolder(above);
+  const again = await failureOf(folder);
+  if (again) throw writeError(folder, again);
+}
+
+/** Makes one folder; why it cannot be made, undefined when it is there. */
+async function failureOf(folder: string): Promise<NodeJS.ErrnoException | undefined> {
   try {
     await mkdir(folder);
+    return undefined;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (await isFolder(folder)) return;
-    const above = dirname(folder);
-    if (code !== 'ENOENT' || above === folder || (await isFolder(above))) throw writeError(folder, error);
-    await makeFolder(above);
-    await mkdir(folder).catch(async again => {
-      // Another process may have made it meanwhile.
-      if (!(await isFolder(folder))) throw writeError(folder, again);
-    });
+    return (await isFolder(folder)) ? undefined : (error as NodeJS.ErrnoException);
   }
 }
 

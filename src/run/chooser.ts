@@ -12,6 +12,7 @@ import { readNpyFloat32 } from '../io/npy.ts';
 import { loadVocabulary } from '../vocab/vocabulary.ts';
 import { takenDevice } from './device.ts';
 import type { RunHooks } from './events.ts';
+import { readManifest } from './manifest.ts';
 import { refuseMissingRun } from './missing-run.ts';
 import { hashOfModel, openModel } from './model.ts';
 import { sharedPrototypes } from './prototypes.ts';
@@ -38,7 +39,7 @@ const classesSchema = z.object({ names: z.array(z.string()).min(1) });
  */
 export async function openChooser(place: string, options: ChooserOptions, hooks: RunHooks = {}): Promise<Chooser> {
   refuseMissingRun(place);
-  const run = await openRunModel(place);
+  const run = await openRunModel(place, hooks);
   const { threads, embedBatch } = options;
   const device = options.device && (await takenDevice(options.device, hooks));
   const clip = await openModel({ ...(run ?? { model: place }), device, threads, embedBatch }, hooks);
@@ -65,6 +66,7 @@ export async function openChooser(place: string, options: ChooserOptions, hooks:
 /** The model that a run folder stands for; undefined when the folder is no run. */
 async function openRunModel(
   folder: string,
+  hooks: RunHooks,
 ): Promise<{ model: string; pretrained?: string; templates: string[] } | undefined> {
   if (!existsSync(join(folder, 'manifest.json')) || !existsSync(join(folder, 'config.json'))) return undefined;
   const path = join(folder, 'config.json');
@@ -74,7 +76,13 @@ async function openRunModel(
     throw new S3aError('PREDICT', `the run in ${folder} is about features of another encoder and has no model`);
   }
   const tuned = join(folder, 'model');
-  return existsSync(join(tuned, 'config.json')) ? { model: tuned, templates } : { model, pretrained, templates };
+  if (!existsSync(join(tuned, 'config.json'))) return { model, pretrained, templates };
+  const { train, realign } = (await readManifest(folder)).stages;
+  if (train && realign && train.finished < realign.finished) {
+    const message = `the names of ${folder} were found anew after its model was trained; s3a train ${folder} trains it on them`;
+    hooks.onEvent?.({ type: 'warning', message });
+  }
+  return { model: tuned, templates };
 }
 
 async function storedNames(

@@ -7,6 +7,7 @@ import { loadClip } from '../clip/clip.ts';
 import { prototypes, TEMPLATES } from '../clip/prototypes.ts';
 import { createLoader } from '../images/loader.ts';
 import { writeNpy } from '../io/npy.ts';
+import type { RunEvent } from './events.ts';
 import { predict } from './predict.ts';
 
 // A tiny random CLIP written by transformers, and images written by Pillow.
@@ -91,7 +92,10 @@ describe('a run', () => {
     await clip.dispose();
     const json = (name: string, value: unknown) => writeFileSync(join(run, name), JSON.stringify(value));
     json('embeddings/names.json', names);
-    json('manifest.json', {});
+    const done = (finished: string) => ({ key: '', seconds: 1, finished, info: {} });
+    const stages = { realign: done('2026-01-02T00:00:00.000Z'), train: done('2026-01-03T00:00:00.000Z') };
+    const manifest = { format: 1, versions: {}, created: '2026-01-01T00:00:00.000Z', stages };
+    json('manifest.json', manifest);
     json('config.json', { model: 'nowhere', templates: ['{}'], images: ['x'] });
     await expect(predict(run, images)).rejects.toMatchObject({ code: 'MODEL' });
     await cp(model, join(run, 'model'), { recursive: true });
@@ -111,6 +115,14 @@ describe('a run', () => {
     // Among two names each has the share that it has of the two among four.
     const share = (name: string) => all.top.find(best => best.name === name)!.confidence;
     expect(found.top[0].confidence).toBeCloseTo(share(found.label!) / (share('dog') + share('fish')), 2);
+
+    const warnings: string[] = [];
+    const onEvent = (event: RunEvent): void => void (event.type === 'warning' && warnings.push(event.message));
+    await predict(run, image, { threads: 1 }, { onEvent });
+    expect(warnings).toEqual([]);
+    json('manifest.json', { ...manifest, stages: { ...stages, realign: done('2026-01-04T00:00:00.000Z') } });
+    await predict(run, image, { threads: 1 }, { onEvent });
+    expect(warnings).toEqual([expect.stringContaining('found anew after its model was trained')]);
 
     json('classes.json', { names: ['unicorn'], counts: [1] });
     await expect(predict(run, images)).rejects.toThrow("'unicorn' is not in the run's vocabulary");
