@@ -1,5 +1,7 @@
 /** The pool when work goes wrong: an error reaches its caller as one line, and the threads go on. */
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import type { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import type { BatchSettings, BatchTask } from './batch.ts';
 import { createPool } from './pool.ts';
@@ -24,6 +26,18 @@ describe('createPool', () => {
       }
     });
   }
+
+  it('rejects what waits for a thread that is ended from outside, and what comes after', async () => {
+    const started = once(process, 'worker') as Promise<[Worker]>;
+    const pool = createPool(1, settings);
+    const [worker] = await started;
+    const ended = { code: 'WORKER', message: expect.stringContaining('an image loading thread ended') };
+    const waiting = [pool.run(task), pool.run(task)].map(run => expect(run).rejects.toMatchObject(ended));
+    await worker.terminate();
+    await Promise.all(waiting);
+    await expect(pool.run(task)).rejects.toMatchObject(ended);
+    await pool.dispose();
+  });
 
   it('names a defect in a thread WORKER, and refuses work after dispose', async () => {
     const pool = createPool(1, { ...settings, mean: undefined as unknown as BatchSettings['mean'] });

@@ -70,6 +70,8 @@ function threads(count: number, settings: BatchSettings): Pool {
       next();
     });
     worker.on('error', error => fail(new S3aError('WORKER', `an image loading thread died: ${messageOf(error)}`)));
+    // One that ends without an error, for the system or a library ended it; after `dispose` all do, and nothing waits.
+    worker.on('exit', code => fail(new S3aError('WORKER', `an image loading thread ended with code ${code}`)));
     return worker;
   }
 
