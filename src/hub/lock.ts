@@ -1,9 +1,9 @@
 /** A lock between processes, so that a file is downloaded once; what it guards must be safe without it, too. */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises';
-import { hostname } from 'node:os';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { beat, hasEnded, holderOf, lockText, releaseLock, takeLock } from '../io/lock-file.ts';
 
 /** Milliseconds between signs of life of the holder, between looks of a waiter, and of silence until it is given up. */
 export interface LockTiming {
@@ -30,71 +30,37 @@ export async function withLock<T>(
   work: () => Promise<T>,
   { beatMs, pollMs, silenceMs }: LockTiming = TIMING,
 ): Promise<T> {
-  const mine = JSON.stringify({ pid: process.pid, host: hostname(), token: randomBytes(8).toString('hex') });
+  const mine = lockText({ token: randomBytes(8).toString('hex') });
   await mkdir(dirname(path), { recursive: true });
   let seen = { mark: '', since: performance.now() };
-  while (!(await tryTake(path, mine))) {
+  while (!(await takeLock(path, mine))) {
     signal?.throwIfAborted();
     const state = await look(path);
     if (state === undefined) continue;
     // The clock of a shared disk need not be ours: what counts is whether the time stamp moves while we watch.
     if (state.mark !== seen.mark) seen = { mark: state.mark, since: performance.now() };
     if (state.ended || performance.now() - seen.since > silenceMs) {
-      await release(path, state.text);
+      await releaseLock(path, state.text);
       continue;
     }
     await waiting();
     await sleep(pollMs, undefined, { signal });
   }
-  const beat = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), beatMs);
+  const still = beat(path, beatMs);
   try {
     return await work();
   } finally {
-    clearInterval(beat);
-    await release(path, mine);
+    still();
+    await releaseLock(path, mine);
   }
-}
-
-async function tryTake(path: string, text: string): Promise<boolean> {
-  let handle: Awaited<ReturnType<typeof open>>;
-  try {
-    handle = await open(path, 'wx');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
-  try {
-    await handle.writeFile(text);
-  } finally {
-    await handle.close();
-  }
-  return true;
 }
 
 async function look(path: string): Promise<{ text: string; mark: string; ended: boolean } | undefined> {
   try {
     const [text, { mtimeMs }] = await Promise.all([readFile(path, 'utf8'), stat(path)]);
-    return { text, mark: `${mtimeMs} ${text}`, ended: hasEnded(text) };
+    return { text, mark: `${mtimeMs} ${text}`, ended: hasEnded(holderOf(text)) };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-/** Whether the holder was a process of this machine that is no more. */
-function hasEnded(text: string): boolean {
-  try {
-    const { pid, host } = JSON.parse(text) as { pid: unknown; host: unknown };
-    if (host !== hostname() || typeof pid !== 'number' || !(pid > 0)) return false;
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
-  }
-}
-
-/** Removes the lock if it is still the one with this text. */
-async function release(path: string, text: string): Promise<void> {
-  const now = await readFile(path, 'utf8').catch(() => undefined);
-  if (now === text) await rm(path, { force: true }).catch(() => {});
 }
