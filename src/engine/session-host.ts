@@ -12,7 +12,7 @@ import { type HostStates, hostStates, type Slot, slotOf } from './host-states.ts
 import { STEPS, stackOf, stepsFed } from './loop-model.ts';
 import type { OpenSession, SessionPlan } from './session-plan.ts';
 import { bytesOf } from './tensor-data.ts';
-import { fillsUncopied, runInto } from './uncopied.ts';
+import { runInto } from './uncopied.ts';
 
 /** Opens a plan; one with constants is opened at the first run, when they have their values. */
 export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
@@ -20,7 +20,6 @@ export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
   const fused = fusedStates(plan.updates, plan.norms);
   const states = hostStates(inputs, fused);
   const frozen = inputs.filter(input => input.frozen).map(({ name }) => name);
-  const uncopied = await fillsUncopied();
   let session = frozen.length === 0 ? await InferenceSession.create(model, options) : undefined;
   const next = new Map<string, Slot>();
   const results = new Map<string, Slot>();
@@ -46,7 +45,7 @@ export async function openOnHost(plan: SessionPlan): Promise<OpenSession> {
     return feeds;
   };
   const targets = (): Record<string, Tensor | null> => {
-    const fetches: Record<string, Tensor | null> = uncopied ? { [unread]: null } : {};
+    const fetches: Record<string, Tensor | null> = unread === undefined ? {} : { [unread]: null };
     for (const { name, feeds, inPlace } of outputs) {
       const slot = feeds ? (inPlace ? states.slot(feeds) : next.get(feeds)!) : results.get(name)!;
       fetches[name] = slot.tensor;

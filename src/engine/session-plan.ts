@@ -11,6 +11,7 @@ import { inPlaceStates } from './in-place.ts';
 import { overwrittenStates, stackedProgram, toLoopOnnx } from './loop-model.ts';
 import { outputName, toOnnx } from './onnx.ts';
 import type { Shape } from './shape.ts';
+import { fillsUncopied } from './uncopied.ts';
 
 /** The options of `compile` (session.ts) that shape the model. */
 export interface PlanOptions {
@@ -54,8 +55,8 @@ export interface SessionPlan {
   /** Results that come out of the updates. */
   readonly norms: readonly FusedNorm[];
   readonly device: Provider;
-  /** With states on the host the output before all others, which stands for nothing (uncopied.ts). */
-  readonly unread: string;
+  /** With states on the host the output before all others, which stands for nothing, if that is of use (uncopied.ts). */
+  readonly unread: string | undefined;
   /** The most steps of a call, where a call may have several (loop-model.ts). */
   readonly steps: number | undefined;
   /** ONNX Runtime's options. */
@@ -92,11 +93,11 @@ export async function planOf(traced: Program, device: Provider, options: PlanOpt
   const { program, updates, norms, inPlace, shapes } = prepared(traced, device, options);
   const freezes = frozen === 'cuda' ? device === 'cuda' : frozen;
   const constants = new Set(freezes && onHost ? statesOf(program).filter(name => !traced.outputs.has(name)) : []);
-  const unread = ':unread';
+  const unread = onHost && (await fillsUncopied()) ? ':unread' : undefined;
   const onCpu = device === 'cpu' && steps === undefined;
   const spelling = {
     cpu: onCpu ? { block: hasConvolutions(program) ? await channelBlock() : undefined } : undefined,
-    sequence: onHost ? unread : undefined,
+    sequence: unread,
     webgpu: device === 'webgpu',
     cuda: device === 'cuda',
     named: profile !== undefined,

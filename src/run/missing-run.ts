@@ -14,6 +14,7 @@ export function refuseMissingRun(place: string): void {
   const names = readdirSync(above).filter(name => existsSync(join(above, name, 'manifest.json')));
   if (names.length === 0) return;
   const meant = nearest(place.slice(above.length + 1), names);
-  const hint = meant === undefined ? `${names.length} others are in ${above}.` : `Did you mean ${join(above, meant)}?`;
+  const there = names.length === 1 ? `${join(above, names[0])} is one.` : `There are ${names.length} in ${above}.`;
+  const hint = meant === undefined ? there : `Did you mean ${join(above, meant)}?`;
   throw new S3aError('RUN', `there is no run in ${place}`, hint);
 }
