@@ -1,5 +1,6 @@
 /** The thread of a session (session-worker.ts) as its caller has it: questions, and the answers that are awaited. */
 import { Worker } from 'node:worker_threads';
+import './telemetry.ts';
 import { messageOf, S3aError } from '../errors.ts';
 import { workerUrl } from '../worker-url.ts';
 import { runError } from './device.ts';
