@@ -1,7 +1,8 @@
 /** What every method gets of a draw: features, names, clusters and the neighbour graph, computed once and kept on disk. */
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Clip } from '../src/clip/clip.ts';
 import { prototypes as makePrototypes, TEMPLATES } from '../src/clip/prototypes.ts';
 import { cluster } from '../src/discover/cluster.ts';
@@ -81,8 +82,9 @@ export async function openContext(bench: Bench, seed: number, kind: DrawKind): P
   const entries = kept.map(i => bench.entries[i]);
   const rowOf = new Map(entries.map(({ name }, i) => [name, i]));
   const images = hashJson([...classCounts(seed, kind)]).slice(0, 12);
+  const code = await hashOfCode([['../src/discover', /^(cluster|estimate-k|silhouette)\.|^kmeans\b/]]);
   const keep = async <T>(name: string, compute: () => Promise<T>): Promise<T> => {
-    const path = join(bench.folder, 'clusters', `${seed}-${images}-${name}.json`);
+    const path = join(bench.folder, 'clusters', code, `${seed}-${images}-${name}.json`);
     if (!existsSync(path)) {
       await mkdir(dirname(path), { recursive: true });
       await writeAtomic(path, JSON.stringify(await compute()));
@@ -111,4 +113,25 @@ export async function openContext(bench: Bench, seed: number, kind: DrawKind): P
     clusters,
     graph: (count, most, within) => neighbourGraph(draw.features, { width, count, threads, most, clusters: within }),
   };
+}
+
+/**
+ * Changes with the code in some rooms, so that nothing that other code has computed is taken for its own.
+ * @param rooms folders beside this one, and which of their files count by their paths in them; tests never do
+ */
+export async function hashOfCode(rooms: readonly (readonly [folder: string, wanted: RegExp])[]): Promise<string> {
+  const hashes: string[] = [];
+  for (const [folder, wanted] of rooms) {
+    const room = fileURLToPath(new URL(folder, import.meta.url));
+    const files = (await readdir(room, { recursive: true })).filter(file => /(?<!\.test|\.d)\.[jt]s$/.test(file));
+    hashes.push(
+      ...(await Promise.all(
+        files
+          .filter(file => wanted.test(file))
+          .sort()
+          .map(file => hashFile(join(room, file))),
+      )),
+    );
+  }
+  return hashJson(hashes).slice(0, 16);
 }

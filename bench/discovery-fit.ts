@@ -1,5 +1,6 @@
 /** Fits the constants of confidence (src/discover/confidence.ts) on draws with known truth. */
 import { autoNames } from '../src/discover/auto.ts';
+import { overClustered } from '../src/discover/cluster.ts';
 import { type Calibration, evidence } from '../src/discover/confidence.ts';
 import { labelShares } from '../src/discover/probability.ts';
 import { type Bench, openContext } from './discovery-context.ts';
@@ -23,7 +24,7 @@ export async function fitCalibration(
       const { features, prototypes, answers } = context;
       const options = { width: bench.width, scale: bench.scale, threads: bench.threads };
       const graph = await context.graph(AUTO.neighbours);
-      const clusters = await context.clusters(Math.ceil(context.k * AUTO.overCluster));
+      const clusters = await context.clusters(overClustered(context.k, AUTO.overCluster));
       const { labels } = await autoNames(features, prototypes, clusters, { ...options, ...AUTO, graph });
       const found = evidence(labels, await labelShares(features, prototypes, labels, options), graph);
       labels.forEach((label, i) => {

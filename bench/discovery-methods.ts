@@ -1,17 +1,16 @@
 /** `npm run bench -- methods`: how much each part of discovery is worth, on draws with known truth. */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadClip } from '../src/clip/clip.ts';
 import { confidences } from '../src/discover/confidence.ts';
 import { labelShares } from '../src/discover/probability.ts';
 import { S3aError } from '../src/errors.ts';
 import { writeAtomic } from '../src/io/atomic-write.ts';
-import { hashFile, hashJson } from '../src/io/hash.ts';
+import { hashJson } from '../src/io/hash.ts';
 import { readJson } from '../src/io/json.ts';
-import { type Bench, type Context, openBench, openContext } from './discovery-context.ts';
+import { type Bench, type Context, hashOfCode, openBench, openContext } from './discovery-context.ts';
 import { DRAW_KINDS, type DrawKind } from './discovery-draws.ts';
 import { reliabilityFigure } from './discovery-figure.ts';
 import { fitCalibration } from './discovery-fit.ts';
@@ -148,23 +147,14 @@ async function confidenceOf(context: Context, labels: Int32Array): Promise<Float
 }
 
 /** Changes with the code that is measured, so that no result of another is taken for it. */
-async function codeKey(): Promise<string> {
-  const here = dirname(fileURLToPath(import.meta.url));
-  const rooms = [here, join(here, '..', 'src', 'discover'), join(here, '..', 'src', 'llm')];
-  const files: string[] = [];
-  for (const room of rooms) {
-    for (const name of (await readdir(room)).sort()) {
-      if (/\.[jt]s$/.test(name) && !name.endsWith('.d.ts') && measuredFile(room === here, name)) {
-        files.push(join(room, name));
-      }
-    }
-  }
-  return hashJson(await Promise.all(files.map(hashFile))).slice(0, 16);
-}
-
-/** Of the benches' own files only those that a score depends on; `.test` files are none of them. */
-function measuredFile(bench: boolean, name: string): boolean {
-  return bench ? /^discovery-(context|draws|mixture|scores)\./.test(name) : !name.includes('.test.');
+function codeKey(): Promise<string> {
+  const bench = /^discovery-(context|draws|mixture|scores)\./;
+  return hashOfCode([
+    ['.', bench],
+    ['../src/discover', /./],
+    ['../src/llm', /./],
+    ['../src/evaluate', /^clustering\./],
+  ]);
 }
 
 function numbers(text: string, what: string): number[] {

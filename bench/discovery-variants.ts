@@ -1,6 +1,7 @@
 /** The methods of the ablation table: METHOD §2 as it is, and `auto` with its parts on and off. */
 import { TEMPLATES } from '../src/clip/prototypes.ts';
 import { type AutoParts, autoNames } from '../src/discover/auto.ts';
+import { overClustered } from '../src/discover/cluster.ts';
 import { meaningPrototypes } from '../src/discover/meanings.ts';
 import { closeClusters } from '../src/discover/name-clusters.ts';
 import { NameSearch } from '../src/discover/nearest.ts';
@@ -73,7 +74,7 @@ const parts = (group: Variant['group'], name: string, base: Parts, change: Parti
     name,
     group,
     key: all,
-    prepare: context => context.clusters(Math.ceil(context.k * all.overCluster)),
+    prepare: context => context.clusters(overClustered(context.k, all.overCluster)),
     label: context => automatic(context, all),
   };
 };
@@ -149,7 +150,7 @@ export async function automatic(context: Context, given: Parts): Promise<Int32Ar
 async function named(context: Context, given: Parts) {
   const { bench, features } = context;
   const { width, threads, scale, encodeTexts } = bench;
-  const clusters = await context.clusters(Math.ceil(context.k * given.overCluster));
+  const clusters = await context.clusters(overClustered(context.k, given.overCluster));
   const graph = given.neighbours > 0 ? await context.graph(given.neighbours, given.mostCompared, clusters) : undefined;
   const meanings =
     given.glosses > 0

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { exportImageTower } from '../src/clip/export/onnx.ts';
 import { clipConfigText } from '../src/clip/towers/config.ts';
 import { type Model, randomWeights } from './engine-work.ts';
+import { secondsOf } from './report.ts';
 
 /** Does pieces of work by name. */
 export interface WorkPeer {
@@ -47,26 +48,16 @@ export async function exportPeers(model: Model, threads: number): Promise<WorkPe
     return [
       {
         name: `@huggingface/transformers ${transformers.env.version}`,
-        run: (_, count) => timed(count, () => tower({ pixel_values })),
+        run: (_, count) => secondsOf(count, () => tower({ pixel_values })),
         close: async () => void (await tower.dispose()),
       },
       {
         name: `onnxruntime-node ${onnxruntime.env.versions.node ?? ''} on the export`,
-        run: (_, count) => timed(count, () => session.run(fed)),
+        run: (_, count) => secondsOf(count, () => session.run(fed)),
         close: () => session.release(),
       },
     ];
   } finally {
     await rm(folder, { recursive: true });
   }
-}
-
-async function timed(count: number, run: () => Promise<unknown>): Promise<number[]> {
-  const seconds: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const start = performance.now();
-    await run();
-    seconds.push((performance.now() - start) / 1000);
-  }
-  return seconds;
 }

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util';
 import { exportPeers, type WorkPeer } from './engine-peers.ts';
 import { printProfile, profiled } from './engine-profile.ts';
 import { type Model, modelOf, prepare, product, WORKS, type Work } from './engine-work.ts';
-import { printRows, type Row, summarise } from './report.ts';
+import { printRows, type Row, secondsOf, summarise } from './report.ts';
 import { type Peer, startPeer } from './torch-peer.ts';
 
 /** The products of ViT-B/32 at batch 8, and two larger ones. */
@@ -67,15 +67,7 @@ export async function benchEngine(args: string[]): Promise<void> {
 export async function measure(work: Work, torch: Peer | undefined, others: WorkPeer[], rounds: number): Promise<Row[]> {
   const ours: WorkPeer = {
     name: 's3a',
-    async run(_, count) {
-      const seconds: number[] = [];
-      for (let i = 0; i < count; i++) {
-        const start = performance.now();
-        await work.run();
-        seconds.push((performance.now() - start) / 1000);
-      }
-      return seconds;
-    },
+    run: (_, count) => secondsOf(count, () => work.run()),
     close: () => work.dispose(),
   };
   const sides = [ours, ...(torch ? [torch] : []), ...others].map(side => ({ side, rates: [] as number[] }));
@@ -123,14 +115,9 @@ async function profileAll(models: Model[], wanted: (name: string) => boolean, th
     for (const work of WORKS.filter(name => wanted(`${model.name} ${name}`))) {
       const profile = await profiled(async path => {
         const prepared = await prepare(model, work, { threads, profile: path });
-        const calls: number[] = [];
-        for (let i = 0; i < rounds + 2; i++) {
-          const start = performance.now();
-          await prepared.run();
-          calls.push(performance.now() - start);
-        }
+        const calls = await secondsOf(rounds + 2, () => prepared.run());
         await prepared.dispose();
-        return calls;
+        return calls.map(seconds => 1000 * seconds);
       });
       printProfile(`${model.name} ${work}`, profile);
     }

@@ -44,6 +44,17 @@ export async function timed<T extends object>(work: () => Promise<T>): Promise<T
   return { ...facts, seconds, cpu: (user + system) / 1e6 };
 }
 
+/** The seconds of each of some runs, one after the other. */
+export async function secondsOf(count: number, run: () => Promise<unknown>): Promise<number[]> {
+  const seconds: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const start = performance.now();
+    await run();
+    seconds.push((performance.now() - start) / 1000);
+  }
+  return seconds;
+}
+
 /**
  * Lets contestants take turns, round by round, so that a machine that slows down slows all; between them the threads and
  * processes of one come to rest.

@@ -9,7 +9,7 @@ import { CLIP_MEAN, CLIP_STD } from '../src/clip/preprocess.ts';
 import { type ClipConfig, parseClipConfig } from '../src/clip/towers/config.ts';
 import { initialise } from '../src/clip/towers/initialise.ts';
 import { visionParameters } from '../src/clip/towers/vision.ts';
-import { compile, sizeOf, type TensorData } from '../src/engine/index.ts';
+import { compile, type Program, sizeOf, type TensorData } from '../src/engine/index.ts';
 import { random } from '../src/random.ts';
 import { programMemory } from '../src/train/estimate.ts';
 import { train } from '../src/train/loop.ts';
@@ -57,13 +57,7 @@ export async function peakOf(step: string, steps: number, threads?: number): Pro
   const seconds: number[] = [];
   try {
     await session.setState(startWeights(weights, plan, 0));
-    const draw = random(0, 'bench memory');
-    const feeds: Record<string, TensorData> = {};
-    for (const [name, { shape, dtype, source }] of graph.inputs) {
-      if (source.kind === 'input' && source.state) continue;
-      const length = sizeOf(shape);
-      feeds[name] = dtype === 'int32' ? new Int32Array(length) : Float32Array.from({ length }, () => draw.normal());
-    }
+    const feeds = randomFeeds(graph);
     for (let i = 0; i < steps; i++) {
       const [began, { user }] = [performance.now(), process.cpuUsage()];
       await session.run({ ...feeds, step: Float32Array.of(i + 1), learningRate: Float32Array.of(1e-5) });
@@ -81,6 +75,18 @@ export async function peakOf(step: string, steps: number, threads?: number): Pro
     'seconds of a step': Math.round(seconds.at(-2)!),
     'processor seconds': Math.round(seconds.at(-1)!),
   };
+}
+
+/** Normal numbers for all that a program is fed, and zeros for indices. */
+export function randomFeeds(graph: Program): Record<string, TensorData> {
+  const draw = random(0, 'bench training');
+  const feeds: Record<string, TensorData> = {};
+  for (const [name, { shape, dtype, source }] of graph.inputs) {
+    if (source.kind === 'input' && source.state) continue;
+    const length = sizeOf(shape);
+    feeds[name] = dtype === 'int32' ? new Int32Array(length) : Float32Array.from({ length }, () => draw.normal());
+  }
+  return feeds;
 }
 
 /** MiB that may come and go: pages of threads, of the heap before it is collected. */

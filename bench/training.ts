@@ -9,18 +9,17 @@ import { parseClipConfig } from '../src/clip/towers/config.ts';
 import { initialise } from '../src/clip/towers/initialise.ts';
 import { visionParameters } from '../src/clip/towers/vision.ts';
 import { settingsOf } from '../src/config/resolve.ts';
-import { compile, sizeOf, type TensorData } from '../src/engine/index.ts';
+import { compile, sizeOf } from '../src/engine/index.ts';
 import { discover, evaluateRun, type FitOptions, train } from '../src/index.ts';
 import { readJsonl } from '../src/io/jsonl.ts';
 import { writeTable } from '../src/io/table.ts';
-import { random } from '../src/random.ts';
 import { stepProgram, trainedShapes } from '../src/train/step.ts';
 import { frozenPart } from '../src/train/tower.ts';
 import { type TuneSettings, tunePlan } from '../src/train/tune.ts';
 import { startWeights } from '../src/train/weights.ts';
-import { summarise } from './report.ts';
+import { secondsOf, summarise } from './report.ts';
 import { estimateRows } from './training-estimate.ts';
-import { growthRows, peakOf, peakRows } from './training-memory.ts';
+import { growthRows, peakOf, peakRows, randomFeeds } from './training-memory.ts';
 
 type Settings = Omit<FitOptions, 'images' | 'out'>;
 
@@ -202,19 +201,8 @@ async function pace(
   });
   try {
     await session.setState(Object.fromEntries(Object.entries(states).filter(([name]) => graph.inputs.has(name))));
-    const draw = random(0, 'bench training');
-    const feeds: Record<string, TensorData> = {};
-    for (const [name, { shape, dtype, source }] of graph.inputs) {
-      if (source.kind === 'input' && source.state) continue;
-      const length = sizeOf(shape);
-      feeds[name] = dtype === 'int32' ? new Int32Array(length) : Float32Array.from({ length }, () => draw.normal());
-    }
-    const seconds: number[] = [];
-    for (let i = 0; i <= runs; i++) {
-      const began = performance.now();
-      await session.run(feeds);
-      if (i > 0) seconds.push((performance.now() - began) / 1000);
-    }
+    const feeds = randomFeeds(graph);
+    const [, ...seconds] = await secondsOf(runs + 1, () => session.run(feeds));
     return batch / summarise(seconds).median;
   } finally {
     await session.dispose();

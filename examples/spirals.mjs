@@ -22,18 +22,16 @@ const loss = e.mean(e.crossEntropy(logits, labels));
 const right = e.mean(e.cast(e.equal(e.argMax(logits, 1), labels), 'float32'));
 
 // Its gradient and the update are more of the same graph, and all of it is one program.
-const gradients = e.gradient(loss, Object.values(weights));
-const named = Object.fromEntries(Object.keys(shapes).map((name, i) => [name, gradients[i]]));
+const gradients = e.gradient(loss, weights);
 const [rate, step] = [e.input('rate', 'float32', []), e.input('step', 'float32', [])];
-const session = await e.compile(e.program({ loss, right, ...e.adamW(weights, named, rate, step) }), { threads: 1 });
+const session = await e.compile(e.program({ loss, right, ...e.adamW(weights, gradients, rate, step) }), { threads: 1 });
 
 // Any starting weights that differ will do; biases start at zero.
 const start = ([rows, columns]) =>
   Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i * i + 1) / columns ** 0.5);
 await session.setState({ w1: start(shapes.w1), w2: start(shapes.w2), w3: start(shapes.w3) });
 for (let i = 1; i <= 300; i++) {
-  const feeds = { x: position, labels: arm, rate: Float32Array.of(0.01 * (1 - i / 301)), step: Float32Array.of(i) };
-  const report = await session.run(feeds);
+  const report = await session.run({ x: position, labels: arm, rate: 0.01 * (1 - i / 301), step: i });
   if (i % 100 === 0 || i === 1) {
     console.log(`step ${i}: loss ${report.loss[0].toFixed(3)}, ${(100 * report.right[0]).toFixed(0)} % right`);
   }

@@ -15,13 +15,15 @@ export class S3aError extends Error {
 
 /** The message of anything that was thrown, on one line. */
 export function messageOf(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
+  // Not by `instanceof`: under Jest errors of Node and of addons are of another realm.
+  const { message } = Object(error) as { message?: unknown };
+  const text = typeof message === 'string' ? message : String(error);
   return text.replace(/\s*\n\s*/g, ' ').trim();
 }
 
 /** The message of anything that was thrown; of what the system says, without the code, call and path that Node puts around it. */
 export function whyOf(error: unknown): string {
   const text = messageOf(error);
-  if (!(error instanceof Error && 'syscall' in error)) return text;
+  if (!('syscall' in Object(error))) return text;
   return /^E[A-Z0-9]+: (.+?), [a-z]+(?: '.*)?$/.exec(text)?.[1] ?? text;
 }

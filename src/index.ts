@@ -16,13 +16,18 @@ export {
   type ResolveOptions,
   resolveModel,
 } from './hub/index.ts';
+export { type BatchRequest, createLoader, type Loader, type LoaderOptions } from './images/loader.ts';
+export type { TextAnswer, TextModel, TextRequest } from './llm/text-model.ts';
+export { type Classification, type Classifier, type ClassifierOptions, openClassifier } from './run/classifier.ts';
 export { type Check, type DoctorReport, doctor } from './run/doctor.ts';
 export { type EvaluateRunOptions, evaluateRun, type RunReport } from './run/evaluate-run.ts';
 export type { RunEvent, RunHooks, RunSummary, StageName, StepName } from './run/events.ts';
 export { type ExportOptions, type ExportReport, exportModel } from './run/export.ts';
 export { discover, type FitOptions, fit, train } from './run/fit.ts';
+export { type ImageLabel, readLabels } from './run/labels.ts';
 export { type Prediction, type PredictOptions, predict } from './run/predict.ts';
 export { runStep } from './run/steps.ts';
+export type { Tracker } from './track/tracker.ts';
 export { type Hierarchy, hierarchyOf } from './vocab/hierarchy.ts';
 export { type WordTree, wordTrees } from './vocab/tree.ts';
 export {

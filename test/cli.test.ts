@@ -99,7 +99,7 @@ describe('errors are one clear line and a code', () => {
       'a folder that is no model',
       ['fit', 'photos', '--model', 'photos', '--out', 'runs/folder'],
       1,
-      "there is no model at 'photos'",
+      `there is no model at '${at('photos')}'`,
     ],
     ['a folder of something else for the run', [...fit, '--out', model], 1, 'is not empty and not a run'],
     ['an empty folder', ['fit', 'empty', '--model', model, '--out', 'runs/e'], 1, 'no image found in'],
@@ -186,7 +186,7 @@ describe('a run', () => {
     expect(summary.stages.train.skipped).toBe(false);
     expect(summary.classes.reduce((sum, { count }) => sum + count, 0)).toBe(images);
     // What was given at first still holds.
-    expect(await readJson(at('runs/photos/config.json'))).toMatchObject({ vocab: 'names.txt', k: 3, epochs: 1 });
+    expect(await readJson(at('runs/photos/config.json'))).toMatchObject({ vocab: at('names.txt'), k: 3, epochs: 1 });
   }, 180_000);
 
   test('is not shared with another process', async () => {

@@ -1,6 +1,7 @@
-/** What scripts/goldens/discover.py recorded, for the tests of src/discover. */
+/** What scripts/goldens/discover.py and auto.py recorded, for the tests of src/discover. */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import type { AutoParts } from '../src/discover/auto.ts';
 import { readNpyFloat32 } from '../src/io/npy.ts';
 
 const path = (name: string): string => fileURLToPath(new URL(`./goldens/discover/${name}`, import.meta.url));
@@ -22,12 +23,18 @@ export interface RoundsCase {
 export interface ClusteringRecord {
   plusPlus: { k: number; uniform: number[]; rows: number[] }[];
   lloyd: { start: number[]; maxIterations: number; labels: number[]; inertia: number; iterations: number }[];
-  silhouettes: { labels: number[]; euclidean: number; cosine: number; samples?: number[] }[];
+  silhouettes: { labels: number[]; mean: number; samples?: number[] }[];
 }
 
 export interface AssignmentsRecord {
   vocabulary: number;
   cases: { votes: SparseRows; names: number[]; starved: number[]; total: number }[];
+}
+
+export interface AutoRecord {
+  scale: number;
+  /** On the clusters of `RoundsCase`; `features` is their number. */
+  cases: { features: number; parts: AutoParts; named: number[]; labels: number[] }[];
 }
 
 /** Width of all recorded features. */
@@ -41,3 +48,4 @@ export const features = await Promise.all(
 export const roundsRecord = await read<{ templates: string[]; cases: RoundsCase[] }>('rounds.json');
 export const clusteringRecord = await read<ClusteringRecord>('clustering.json');
 export const assignmentsRecord = await read<AssignmentsRecord>('assignments.json');
+export const autoRecord = await read<AutoRecord>('auto.json');

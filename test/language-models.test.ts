@@ -381,11 +381,11 @@ describe('an estimate', () => {
     expect(out).toEqual(await estimateRun(join(folder, 'estimated'), { llmRepeats: 5 }));
     expect(await dry('prompt', 'estimated', '--k', '7')).toMatch(/k may change the vote/);
     expect(await dry('prompt', 'nothing-here')).toMatch(/there is no vote in nothing-here/);
-    expect(await dry('discover', 'nowhere', '--vocab', 'zqnames.txt', '--k', '50', ...llm)).toMatch(
+    expect(await dry('discover', 'zqholiday in xanadu', '--vocab', 'zqnames.txt', '--k', '50', ...llm)).toMatch(
       // A seventh more clusters than --k, as auto has them.
       /^174 to 696 requests for at most 58 clusters; about [\d,]+ tokens to read and [\d,]+ to write/,
     );
-    expect(await dry('fit', 'nowhere', '--vocab', 'zqnames.txt', '--k', '50')).toMatch(
+    expect(await dry('fit', 'zqholiday in xanadu', '--model', 'demo', '--vocab', 'zqnames.txt', '--k', '50')).toMatch(
       /^gloss sends nothing; a language/,
     );
     expect(await hashesOf(join(folder, 'estimated'))).toEqual(before);

@@ -23,6 +23,8 @@ export interface TrainFacts {
     logitScale: number;
     thresholds: number[];
     clip: number | null;
+    /** The names that the teacher chooses from; all where there are none. */
+    instanceNames?: number[];
   };
   steps: number;
   batch: number;
@@ -64,9 +66,12 @@ export function feedsOf(
   { facts, tensors }: { facts: TrainFacts; tensors: Map<string, TensorData> },
   i: number,
 ): Record<string, TensorData> {
-  const { settings: s, steps } = facts;
+  const { settings: s, steps, names } = facts;
   return {
     ...Object.fromEntries(['weak', 'strong', 'structural', 'present'].map(name => [name, at(tensors, name, i, steps)])),
+    ...(s.instanceNames
+      ? { instanceNames: Float32Array.from({ length: names }, (_, n) => (s.instanceNames!.includes(n) ? 0 : -1e4)) }
+      : {}),
     learningRate: one(cosineRate(i, steps, s.peak, s.floor)),
     step: one(i + 1),
     emaDecay: one(emaDecay(i, s.emaStart, s.emaEnd, s.emaSteps)),

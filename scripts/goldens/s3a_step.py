@@ -47,7 +47,7 @@ def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer
     decision (mask or label) came to falling otherwise. Parameters that need no gradient stay, and are not in the result.
 
     With a `scaler` (torch.amp.GradScaler) towers run under autocast in float16, and a step that it skips moves no average; reports
-    then hold its scale. Steps of `skip` are computed and change nothing."""
+    then hold its scale. Steps of `skip` are computed and change nothing. With `instanceNames` the teacher chooses from these names."""
     student = copy.deepcopy(student).to(dtype)
     teacher = copy.deepcopy(student)
     head = data["head"].to(dtype)
@@ -70,7 +70,10 @@ def run(student, data, s, dtype, blocks, after_step=lambda i, student, optimizer
         here = data["present"][i].bool()  # images that are not there are simply not in the batch
         labels = data["structural"][i][here].long()
         with torch.no_grad():
-            confidence, guess = (p := logits_of(teacher, weak[i][here]).softmax(1)).max(1)
+            seen = logits_of(teacher, weak[i][here])
+            if "instanceNames" in s:
+                seen[:, [n for n in range(len(head)) if n not in s["instanceNames"]]] = -math.inf
+            confidence, guess = (p := seen.softmax(1)).max(1)
         top = p.topk(2).values
         threshold = s["thresholds"][i]
         margin = min(margin, (confidence - threshold).abs().min().item(), (top[:, 0] - top[:, 1]).min().item())

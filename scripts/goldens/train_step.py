@@ -1,4 +1,4 @@
-"""Records test/goldens/train/{vit,resnet,siglip}: ten steps of METHOD §3 in PyTorch, in float64, with fixed views.
+"""Records test/goldens/train/{vit,resnet,siglip,found}: ten steps of METHOD §3 in PyTorch, in float64, with fixed views.
 
 The pixels are multiples of 1/64, so that eight bits hold them exactly. Beside the weights of the float64 run stands how far
 a float32 run of the same script ends from it: rounding that no float32 implementation can be asked to avoid.
@@ -30,6 +30,7 @@ CASES = {
     "siglip": (Siglip, {"model_type": "siglip_vision_model", "hidden_size": WIDTH, "intermediate_size": 20, "num_hidden_layers": 2,
                         "num_attention_heads": 2, "image_size": 8, "patch_size": 4}, 2, {**COMMON, "clip": None}, 3),
 }
+CASES["found"] = (*CASES["vit"][:3], {**CASES["vit"][3], "instanceNames": [1, 2, 3, 5, 8, 13, 21]}, 4)
 for name, (tower, config, blocks, settings, variety) in CASES.items():
     for seed in range(100):
         torch.manual_seed(seed)

@@ -109,7 +109,8 @@ function checkWords({ methods = [...DEFAULT_METHODS], ablations = [], seeds = [0
 } {
   methods.forEach(methodOf);
   ablations.forEach(ablationOf);
-  if (seeds.length === 0 || new Set(seeds).size < seeds.length) throw new S3aError('CONFIG', 'seeds come twice');
+  if (seeds.length === 0) throw new S3aError('CONFIG', 'there is no seed');
+  if (new Set(seeds).size < seeds.length) throw new S3aError('CONFIG', 'seeds come twice');
   return { methods, ablations, seeds };
 }
 

@@ -113,4 +113,12 @@ it('the time that is left is that of the same methods before', () => {
   pace.done(1, 600);
   expect(pace.line(1, cells[1], result(600))).toContain('10 min; about 20 min left');
   expect(pace.line(5, cells[5], result(600))).not.toContain('left');
+  pace.done(2, 30);
+  pace.done(3, 5400);
+  // 20 s and 3,000 s, as they took on average.
+  expect(pace.line(3, cells[3], result(6000))).toContain('1 h 40 min; about 50 min left');
+  const other = createPace(cells);
+  other.done(0, 10);
+  other.done(2, 30);
+  expect(other.line(2, cells[2], result(30))).toContain('about 60 s left');
 });

@@ -62,7 +62,7 @@ export function openContext(options: ContextOptions): OpenContext {
       return run;
     },
     filesOf: embedded => neutralNames(embedded, embedded.root === test?.embedded.embedded.root ? test.split : train),
-    test: async () => test?.embedded.embedded,
+    test: test?.embedded.embedded,
     trueNames() {
       if (!method.knowsNames) throw new TypeError(`${method.name} is not to know the true names`);
       return trueNames();

@@ -43,7 +43,7 @@ export interface MethodContext {
   /** Neutral names of a run's images. */
   filesOf(embedded: Embedded): readonly string[];
   /** The images of the test split by the model as it is; undefined where the protocol has none. */
-  test(): Promise<Embedded | undefined>;
+  readonly test: Embedded | undefined;
   /** The names of the true classes; for the bound alone. */
   trueNames(): readonly string[];
 }

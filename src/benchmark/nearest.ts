@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts';
 import { nearestNames } from '../discover/nearest.ts';
 import { type Rows, takeRows } from '../discover/row-pass.ts';
+import type { Embedded } from '../run/embed.ts';
 import type { Found } from '../run/fit.ts';
 import type { MethodContext, Outcome, Predicted } from './method.ts';
 
@@ -32,16 +33,28 @@ export async function byNearest(
   return { files, names: ranked.map(([first]) => first), ranked };
 }
 
+/** The nearest names of a table for the images of both splits, by the model as it is. */
+export async function zeroShot(
+  { config, filesOf, test: unseen }: MethodContext,
+  embedded: Embedded,
+  table: Table,
+): Promise<Outcome> {
+  return {
+    part: '',
+    train: await byNearest(filesOf(embedded), embedded, table, config),
+    ...(unseen && { test: await byNearest(filesOf(unseen), unseen, table, config) }),
+  };
+}
+
 /**
  * What a discovery that has no head of its own says: its labels [N] on the images it saw, and on unseen ones the nearest
  * of the names it has found.
  */
 export async function byDiscovery(
-  { config, filesOf, test }: MethodContext,
+  { config, filesOf, test: unseen }: MethodContext,
   { embedded, named: { vocabulary, prototypes } }: Pick<Found, 'embedded' | 'named'>,
   { clusters, labels, part }: { clusters: Int32Array; labels: Int32Array; part: string },
 ): Promise<Outcome> {
-  const unseen = await test();
   const table = { names: vocabulary.names, prototypes };
   return {
     part,

@@ -100,6 +100,8 @@ describe('results', () => {
     expect(text).toContain('| S³A, teacher | 80.0 ± 20.0 | 100.0 (1 of 2 seeds) |');
     expect(text).toContain('| S³A, student | 90.0 ± 10.0 |  |');
     expect(text).toMatch(/\*\*Incomplete\.\*\* Animals: \d+ of \d+ cells;/);
+    const whole = [one, two].map(each => ({ ...each, cells: { wanted: 3, done: 3 } }));
+    expect(comparisonTable(whole)).not.toContain('Incomplete');
   });
 
   it('stand beside the published figures of the same protocol', () => {

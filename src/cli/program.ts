@@ -17,6 +17,11 @@ import { printable } from './format.ts';
 /** Codes of errors that are the caller's way of asking, not what was found on the way. */
 const USAGE = new Set(['CONFIG']);
 
+/** What V8, its WebAssembly and ONNX Runtime say when there is no memory. */
+const NO_MEMORY = /out of memory|allocation failed|bad allocation|bad_alloc|failed to allocate/i;
+const MORE_MEMORY =
+  'Use smaller batches or fewer --workers; where the address space is limited, lift it (ulimit -v unlimited).';
+
 /** All verbs. */
 export function createProgram(context: Context): Command {
   const program = new Command('s3a')
@@ -33,7 +38,7 @@ Examples:
   s3a predict runs/photos new-photos                label new images
   s3a eval runs/photos --labels truth.csv           compare with known labels
 
-Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped.`,
+Results go to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 or 143 stopped.`,
     );
   const commands = [
     fitCommand('fit', context),
@@ -83,6 +88,7 @@ function report(error: unknown, json: boolean, { terminal }: Context): number {
 }
 
 function describe(error: unknown): { code: string; hint?: string } {
+  if (NO_MEMORY.test(messageOf(error))) return { code: 'MEMORY', hint: MORE_MEMORY };
   if (error instanceof S3aError) return error;
   // What the system says (no space, no permission) is no defect of the program.
   if (error instanceof Error && 'syscall' in error) return { code: 'SYSTEM' };

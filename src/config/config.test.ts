@@ -136,6 +136,8 @@ describe('where settings come from', () => {
       message: "there is no preset 'quik'",
       hint: 'Did you mean quick? The presets are paper, cpu, quick.',
     });
+    const named = write('preset.json', '{"preset": "quik"}');
+    await expect(resolveConfig({ file: named })).rejects.toThrow(`${named}: there is no preset 'quik'`);
     await expect(resolveConfig({ preset: 'toString' })).rejects.toMatchObject({ code: 'CONFIG' });
     const typo = write('typo.json', '{"epocs": 3}');
     await expect(resolveConfig({ file: typo })).rejects.toThrow(`${typo}: unknown setting epocs = 3`);

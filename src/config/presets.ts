@@ -42,10 +42,7 @@ export const PRESETS = {
     emaSteps: 50,
     phraseFormats: ['{phrase} {name}', 'a picture of a {name}, {phrase}', 'a {name}, which has {phrase}'],
   },
-} as const satisfies Record<
-  string,
-  Readonly<Omit<ConfigInput, 'phraseFormats'>> & { phraseFormats?: readonly string[] }
->;
+} satisfies Record<string, ConfigInput>;
 
 export type PresetName = keyof typeof PRESETS;
 

@@ -32,18 +32,27 @@ export async function resolveOverrides({ preset, file, flags = {} }: ConfigSourc
   const fromFile = file === undefined ? {} : await readConfigFile(file);
   const named = preset ?? fromFile.preset;
   return {
-    ...(named === undefined ? {} : settingsOf(named)),
+    ...(named === undefined ? {} : settingsOf(named, preset === undefined ? file : undefined)),
     ...fromFile.settings,
     ...parsePartialConfig(flags),
   };
 }
 
-/** The settings of a preset; throws S3aError CONFIG for an unknown name. */
-export function settingsOf(preset: string): ConfigInput {
+/**
+ * The settings of a preset.
+ * @param file that names it, if one does
+ * @throws S3aError CONFIG for an unknown name
+ */
+export function settingsOf(preset: string, file?: string): ConfigInput {
   if (!Object.hasOwn(PRESETS, preset)) {
     const guess = nearest(preset, PRESET_NAMES);
     const known = `The presets are ${PRESET_NAMES.join(', ')}.`;
-    throw new S3aError('CONFIG', `there is no preset '${preset}'`, guess ? `Did you mean ${guess}? ${known}` : known);
+    const at = file === undefined ? '' : `${file}: `;
+    throw new S3aError(
+      'CONFIG',
+      `${at}there is no preset '${preset}'`,
+      guess ? `Did you mean ${guess}? ${known}` : known,
+    );
   }
   const settings: ConfigInput = structuredClone(PRESETS[preset as PresetName]) as ConfigInput;
   return settings;

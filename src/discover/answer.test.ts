@@ -133,6 +133,7 @@ describe('parseAnswer', () => {
           expect(phrase.length).toBeLessThanOrEqual(120);
         }
       }),
+      { seed: 1 },
     );
   });
 });

@@ -60,7 +60,7 @@ describe('the same matching as the dense solver', () => {
       fc.property(problem, ([cols, rows]) => {
         expect([...assignSparse(rows, cols)]).toEqual([...assign(denseOf(rows, cols), rows.length, cols)]);
       }),
-      { numRuns: 2000 },
+      { numRuns: 2000, seed: 1 },
     );
   });
 

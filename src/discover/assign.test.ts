@@ -63,6 +63,7 @@ test('is never beaten by any permutation', () => {
       expect(taken).toHaveLength(Math.min(rows, cols));
       expect(sumOf(score, cols, result)).toBe(best(score, rows, cols));
     }),
+    { seed: 1 },
   );
 });
 

@@ -92,7 +92,7 @@ export async function autoNames(
       begins,
     });
     onProgress?.(3, STEPS);
-    labels = smooth(choices, graph, partition, { strength: smoothing });
+    labels = smooth(choices, graph, partition, smoothing);
   }
   labels = withUnknown(labels, nearest, scale, unknownBelow);
   onProgress?.(STEPS, STEPS);

@@ -58,11 +58,11 @@ export interface PhraseCount {
   settled(): WeightedPhrase[][];
 }
 
-/** A count of nothing yet; at most `maxPhrases` phrases a candidate are ever settled on. */
+/** A count of nothing yet. */
 export function countPhrases(
   candidates: readonly Candidate[],
   concepts: readonly CandidateConcept[],
-  { maxPhrases, speaksOfOthers = false }: { maxPhrases: number; speaksOfOthers?: boolean },
+  speaksOfOthers: boolean,
 ): PhraseCount {
   const names = new Set([...candidates.map(({ name }) => name), ...concepts.map(({ label }) => label)].map(phraseKey));
   const nameKeys = candidates.map(({ name }) => phraseKey(name));
@@ -91,8 +91,7 @@ export function countPhrases(
           .filter(([key]) => key !== '' && !names.has(key) && users.get(key)?.size === 1)
           .filter(([key]) => speaksOfOthers || !namesAnother(key, candidate, nameKeys))
           .map(([, weighted]) => ({ ...weighted }))
-          .sort((a, b) => b.weight - a.weight)
-          .slice(0, maxPhrases),
+          .sort((a, b) => b.weight - a.weight),
       ),
   };
 }

@@ -25,6 +25,12 @@ export interface ClusterProgress {
   readonly inertia: number;
 }
 
+/** Clusters that are `multiple` times as many as there are kinds of things, rounded up; `multiple` is 1 or more. */
+export function overClustered(kinds: number, multiple: number): number {
+  // In floating point 10 · 1.1 is a little more than 11.
+  return Math.ceil(kinds * multiple - 1e-9);
+}
+
 /**
  * Clusters image features by k-means, as scikit-learn's KMeans does (METHOD §2.1: n_init 17, max_iter 1000, seed 0). The
  * result depends on the seed and not on the number of threads.

@@ -3,7 +3,7 @@ import { S3aError } from '../errors.ts';
 import { random } from '../random.ts';
 import { type Clustering, KMeans } from './kmeans/kmeans.ts';
 import { type ComputeOptions, gatherRows, type Rows, rowsOf } from './row-pass.ts';
-import { type SilhouetteMetric, Silhouettes } from './silhouette.ts';
+import { Silhouettes } from './silhouette.ts';
 import { type Judged, type Verdict, verdictOf } from './silhouette-verdict.ts';
 
 export interface EstimateOptions extends ComputeOptions {
@@ -24,7 +24,6 @@ export interface EstimateOptions extends ComputeOptions {
   nInit?: number;
   /** Default 0. */
   seed?: number;
-  metric?: SilhouetteMetric;
   onProgress?: (point: SilhouettePoint, round: number) => void;
 }
 
@@ -53,7 +52,7 @@ export interface Estimate {
  * @throws S3aError CLUSTERS when the range is empty or the images are too few for it.
  */
 export async function estimateK(features: Float32Array | Rows, options: EstimateOptions): Promise<Estimate> {
-  const { width, seed = 0, nInit = 3, low = 50, metric, onProgress } = options;
+  const { width, seed = 0, nInit = 3, low = 50, onProgress } = options;
   const rows = rowsOf(features, width, 'image features');
   const images = rows.count;
   const size = Math.min(images, options.sample ?? 30_000);
@@ -66,7 +65,7 @@ export async function estimateK(features: Float32Array | Rows, options: Estimate
   const kmeans = new KMeans(looked, width, options);
   const wanted = options.judged ?? 4000;
   const judged = wanted < size ? sampleOf(size, wanted, seed, 'judged') : undefined;
-  const silhouettes = await Silhouettes.of(looked, width, { ...options, metric, judged });
+  const silhouettes = await Silhouettes.of(looked, width, { ...options, judged });
   const curve = new Map<number, Judged>();
   const starts = new NestedStarts(kmeans, nInit, seed, high);
   let round = 0;

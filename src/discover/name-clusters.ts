@@ -1,17 +1,17 @@
-/** Many-to-one naming: every cluster takes its own best name, clusters of one name become one, and weak ones none. */
+/** Many-to-one naming: every cluster takes its own best name, and clusters of one name become one. */
 import type { NameScores } from './vote.ts';
 
-/** The name of clusters whose best name is too weak. */
+/** The name of clusters that have none. */
 export const UNKNOWN = -1;
 
 /**
- * The best name of each row, −1 where its score is below `least`.
+ * The best name of each row, −1 for a row without any.
  *
  * Two rows may take one name: that is how over-clustered images are merged again (METHOD §7), and no cluster is forced to
  * a name that none of its images voted for.
  */
-export function nameClusters(rows: readonly NameScores[], least = 0): Int32Array {
-  return Int32Array.from(rows, ({ names, scores }) => (names.length > 0 && scores[0] >= least ? names[0] : UNKNOWN));
+export function nameClusters(rows: readonly NameScores[]): Int32Array {
+  return Int32Array.from(rows, ({ names }) => names[0] ?? UNKNOWN);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The names nearest to a block of images: an 8-bit filter leaves few, and exact products decide. */
 import { type FilterTable, filterTable, ScoreFilter } from './kmeans/filter.ts';
 import { GROUP, type Kernel, makeKernel, paddedWidth } from './kmeans/kernel.ts';
+import { meanRow, stepOf } from './kmeans/rounding.ts';
 
 export interface Nearest {
   /** Columns of both arrays: `top`, or the number of names where that is smaller. */
@@ -122,7 +123,7 @@ export class NameTable {
     this.#rounded ??= this.#round(images);
     const { table, mean } = this.#rounded;
     new Float32Array(kernel.memory.buffer, MEAN, padded).set(mean);
-    const step = stepOf(images, mean, filter.most);
+    const step = stepOf(count, mean, filter.most, rowsOf(images, this.width));
     const [squares, errors] = [new Float64Array(count), new Float64Array(count)];
     const out = new Float32Array(kernel.memory.buffer, LENGTHS, 2);
     for (let i = 0; i < count; i++) {
@@ -158,11 +159,11 @@ export class NameTable {
    * Both means are taken off because a direction that all share would take up the bytes' range.
    */
   #round(images: Float32Array): RoundedNames {
-    const mean = meanRow(images, this.width);
-    const middle = meanRow(this.#prototypes, this.width);
-    const values = new Float64Array(this.width);
-    let longest = 0;
     const [prototypes, names, width] = [this.#prototypes, this.#names, this.width];
+    const mean = meanRow(images.length / width, width, rowsOf(images, width));
+    const middle = meanRow(names, width, rowsOf(prototypes, width));
+    const values = new Float64Array(width);
+    let longest = 0;
     const table = filterTable(Math.ceil(names / NAMES), NAMES, this.#padded, slot => {
       if (slot >= names) return undefined;
       let [bias, norm] = [0, 0];
@@ -200,28 +201,7 @@ function surely(
   return best[last];
 }
 
-/** The mean of some rows of a matrix. */
-function meanRow(matrix: Float32Array, width: number): Float32Array {
-  const count = matrix.length / width;
-  const step = Math.ceil(count / 1024);
-  const sum = new Float64Array(width);
-  let looked = 0;
-  for (let i = 0; i < count; i += step, looked++) {
-    for (let d = 0; d < width; d++) sum[d] += matrix[i * width + d];
-  }
-  return Float32Array.from(sum, value => value / looked);
-}
-
-/** The step with which 99 of 100 rows fit into bytes; the others lose more by rounding. */
-function stepOf(images: Float32Array, mean: Float32Array, most: number): number {
-  const width = mean.length;
-  const count = images.length / width;
-  const ranges: number[] = [];
-  for (let i = 0; i < count; i += Math.ceil(count / 512)) {
-    let range = 0;
-    for (let d = 0; d < width; d++) range = Math.max(range, Math.abs(images[i * width + d] - mean[d]));
-    ranges.push(range);
-  }
-  const range = ranges.sort((a, b) => a - b)[Math.floor(0.99 * (ranges.length - 1))];
-  return Math.fround(Math.max(range / most, 1e-30));
-}
+const rowsOf =
+  (matrix: Float32Array, width: number) =>
+  (index: number): Float32Array =>
+    matrix.subarray(index * width, (index + 1) * width);

@@ -12,7 +12,6 @@ export type { Nearest } from './nearest-block.ts';
 export interface NearestOptions {
   /** Names an image; default 1. */
   top?: number;
-  onProgress?: (done: number, total: number) => void;
 }
 
 // Multiplications that are not worth a thread.
@@ -45,7 +44,7 @@ export class NameSearch {
   async nearest(
     images: Float32Array | Rows,
     prototypes: Float32Array,
-    { top: wanted = 1, onProgress }: NearestOptions = {},
+    { top: wanted = 1 }: NearestOptions = {},
   ): Promise<Nearest> {
     const rows = rowsOf(images, this.width, 'image features');
     const names = rowCount(prototypes, this.width, 'prototypes');
@@ -54,7 +53,7 @@ export class NameSearch {
     const found = this.#queue.then(() =>
       rows.count * names * this.width < SMALL
         ? this.#here(rows, prototypes, top)
-        : this.#threaded(rows, prototypes, top, onProgress),
+        : this.#threaded(rows, prototypes, top),
     );
     this.#queue = found.catch(() => undefined);
     return found;
@@ -78,12 +77,7 @@ export class NameSearch {
     return this.#local.search(await rows.read(0, rows.count), top);
   }
 
-  async #threaded(
-    rows: Rows,
-    prototypes: Float32Array,
-    top: number,
-    onProgress?: (done: number, total: number) => void,
-  ): Promise<Nearest> {
+  async #threaded(rows: Rows, prototypes: Float32Array, top: number): Promise<Nearest> {
     const blocks = Math.ceil(rows.count / BLOCK);
     while (this.#threads.length < Math.min(this.#count, blocks)) {
       this.#threads.push(startThread(workerUrl('./nearest-worker.js', import.meta.url)));
@@ -95,7 +89,7 @@ export class NameSearch {
       indices: new Int32Array(rows.count * top),
       scores: new Float32Array(rows.count * top),
     };
-    let [next, done] = [0, 0];
+    let next = 0;
     const work = async (thread: Thread): Promise<void> => {
       while (next < rows.count) {
         const start = next;
@@ -107,8 +101,6 @@ export class NameSearch {
         const answer = (await thread.ask(request, [part.buffer])) as Nearest;
         found.indices.set(answer.indices, start * top);
         found.scores.set(answer.scores, start * top);
-        done += end - start;
-        onProgress?.(done, rows.count);
       }
     };
     await Promise.all(this.#threads.flatMap(thread => Array.from({ length: AHEAD }, () => work(thread))));

@@ -15,7 +15,6 @@ export interface NeighbourOptions extends ComputeOptions {
   clusters?: Int32Array;
   /** Default 50,000: up to there every pair is compared. */
   most?: number;
-  onProgress?: (done: number, total: number) => void;
 }
 
 // Clusters next to its own in which an image looks for neighbours.
@@ -41,7 +40,7 @@ export async function neighbourGraph(
   features: Float32Array | Rows,
   options: NeighbourOptions,
 ): Promise<NeighbourGraph> {
-  const { width, count = 10, clusters, most = 50_000, onProgress } = options;
+  const { width, count = 10, clusters, most = 50_000 } = options;
   const rows = rowsOf(features, width, 'image features');
   const chosen = new Int32Array(rows.count * count).fill(-1);
   const cosines = new Float32Array(rows.count * count);
@@ -65,13 +64,10 @@ export async function neighbourGraph(
       const all = await rows.read(0, rows.count);
       await choose(undefined, all, all);
     } else {
-      let done = 0;
       for (const { seekers, others } of await partsOf(rows, clusters, search)) {
         const members = joined([seekers, ...others]);
         const among = await gatherRows(rows, members);
         await choose(members, among.subarray(0, seekers.length * width), among);
-        done += seekers.length;
-        onProgress?.(done, rows.count);
       }
     }
   } finally {

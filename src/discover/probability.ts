@@ -68,7 +68,7 @@ export async function nameProbabilities(
       indices: new Int32Array(images * best),
       probabilities: new Float32Array(images * best),
     };
-    await pass.run({ matrix: pairs }, {}, ({ inverse, first, ratios, indices }, start, count) => {
+    await pass.run(pairs, ({ inverse, first, ratios, indices }, start, count) => {
       for (let i = 0; i < count; i++) {
         result.own[start + i] = labels[start + i] < 0 ? 0 : 1 / Number(inverse[i]);
         for (let t = 0; t < best; t++) {

@@ -11,6 +11,7 @@ import {
   say,
   sendJson,
 } from '../../test/chat-server.ts';
+import { createBudget } from '../llm/budget.ts';
 import { cached } from '../llm/cache.ts';
 import { gloss } from '../llm/gloss.ts';
 import { openAiCompatible } from '../llm/openai-compatible.ts';
@@ -129,7 +130,7 @@ describe('promptClusters', () => {
   });
 
   it('keeps what it has when the budget ends', async () => {
-    const model = await open(late, { maxRequests: 15 });
+    const model = await open(late, { budget: createBudget(15) });
     const { clusters: found, failure } = await promptClusters(clusters, model, { concurrency: 1 });
     expect(failure?.code).toBe('LLM_BUDGET');
     expect(found.map(({ candidates }) => candidates[0].phrases.length > 0)).toEqual(clusters.map((_, k) => k < 5));

@@ -1,7 +1,13 @@
 /** The prompt step for all clusters: several at a time, in order, and whole even when the language model dies half-way. */
-import { S3aError } from '../errors.ts';
 import type { TextModel, TextModelError } from '../llm/text-model.ts';
-import { type Candidate, type ClusterPrompts, type PromptOptions, promptCluster, withoutPhrases } from './prompt.ts';
+import {
+  type Candidate,
+  type ClusterPrompts,
+  checkCounts,
+  type PromptOptions,
+  promptCluster,
+  withoutPhrases,
+} from './prompt.ts';
 
 /** How far the prompt step is. */
 export interface PromptProgress {
@@ -42,13 +48,7 @@ export async function promptClusters(
   model: TextModel,
   { concurrency = 4, onProgress, signal, ...options }: PromptClustersOptions = {},
 ): Promise<PromptsResult> {
-  if (!Number.isInteger(concurrency) || concurrency < 1) {
-    throw new S3aError(
-      'PROMPT_OPTION',
-      `The prompt step's concurrency is ${concurrency}.`,
-      'Give a whole number of at least 1.',
-    );
-  }
+  checkCounts({ concurrency });
   const results = new Array<ClusterPrompts>(clusters.length);
   const ended = new AbortController();
   const either = signal ? AbortSignal.any([signal, ended.signal]) : ended.signal;

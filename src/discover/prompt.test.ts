@@ -186,10 +186,11 @@ describe('promptCluster', () => {
     expect(found[0].fallback).toBeUndefined();
   });
 
-  it('keeps the heaviest phrases', async () => {
-    const { model } = script(lines('aa; bb', 'cc', 'pink'), lines('bb', 'cc', 'pink'));
-    const { candidates: found } = await promptCluster(candidates, model, { maxPhrases: 2, repeats: 2 });
-    expect(found[0].phrases.map(({ phrase }) => phrase)).toEqual(['bb', 'cc']);
+  it('keeps all phrases of all meanings, the heaviest first', async () => {
+    const many = Array.from({ length: 11 }, (_, i) => `part ${'abcdefghijk'[i]}`);
+    const { model } = script(lines(`aa; ${many.join('; ')}`, 'cc', 'pink'), lines('bb', 'cc', 'pink'));
+    const { candidates: found } = await promptCluster(candidates, model, { repeats: 2 });
+    expect(found[0].phrases.map(({ phrase }) => phrase)).toEqual(['cc', 'aa', ...many, 'bb']);
   });
 
   it('asks again after an answer of no use, and reports a model that fails without losing what it said', async () => {
@@ -209,7 +210,7 @@ describe('promptCluster', () => {
     await expect(promptCluster(candidates, gloss(), { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   });
 
-  it.each([{ repeats: 0 }, { maxAsks: 0.5 }, { maxPhrases: Number.NaN }])('refuses %j', async options => {
+  it.each([{ repeats: 0 }, { maxAsks: 0.5 }, { repeats: Number.NaN }])('refuses %j', async options => {
     await expect(promptCluster(candidates, gloss(), options)).rejects.toMatchObject({ code: 'PROMPT_OPTION' });
   });
 

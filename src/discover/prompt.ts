@@ -17,8 +17,6 @@ export interface PromptOptions {
   readonly maxAsks?: number;
   readonly temperature?: number;
   readonly seed?: number;
-  /** The most phrases a candidate keeps. */
-  readonly maxPhrases?: number;
   /** Keeps phrases that speak of another candidate by its name, as METHOD does; default they are dropped. */
   readonly speaksOfOthers?: boolean;
   readonly signal?: AbortSignal;
@@ -66,22 +64,14 @@ interface Asking {
 export async function promptCluster(
   candidates: readonly Candidate[],
   model: TextModel,
-  {
-    repeats = 3,
-    maxAsks = 3,
-    temperature = 0.7,
-    seed = 0,
-    maxPhrases = 10,
-    speaksOfOthers = false,
-    signal,
-  }: PromptOptions = {},
+  { repeats = 3, maxAsks = 3, temperature = 0.7, seed = 0, speaksOfOthers = false, signal }: PromptOptions = {},
 ): Promise<ClusterPrompts> {
-  checkCounts({ repeats, maxAsks, maxPhrases });
+  checkCounts({ repeats, maxAsks });
   const concepts = toConcepts(candidates);
-  const options = { repeats, maxAsks, temperature, seed, maxPhrases, speaksOfOthers, signal };
+  const options = { repeats, maxAsks, temperature, seed, speaksOfOthers, signal };
   const asking: Asking = { model, options, concepts, problems: [], exchanges: [], requests: 0 };
   if (candidates.length === 0) return outcome(asking, []);
-  const count = countPhrases(candidates, concepts, { maxPhrases, speaksOfOthers });
+  const count = countPhrases(candidates, concepts, speaksOfOthers);
   try {
     let counted = 0;
     for (let repeat = 0; repeat < repeats; repeat++) {
@@ -191,9 +181,10 @@ function outcome({ requests, problems, exchanges }: Asking, candidates: Candidat
   return { candidates, requests, problems, exchanges };
 }
 
-function checkCounts(counts: Record<string, number>): void {
+/** Throws S3aError PROMPT_OPTION for a setting that is no whole number from 1 on. */
+export function checkCounts(counts: Record<string, number>): void {
   for (const [name, value] of Object.entries(counts)) {
     if (Number.isInteger(value) && value >= 1) continue;
-    throw new S3aError('PROMPT_OPTION', `The prompt step's ${name} is ${value}.`, `Give a whole number of at least 1.`);
+    throw new S3aError('PROMPT_OPTION', `The prompt step's ${name} is ${value}.`, 'Give a whole number of at least 1.');
   }
 }

@@ -2,7 +2,7 @@
 import { S3aError } from '../errors.ts';
 import { NameSearch } from './nearest.ts';
 import { type ComputeOptions, gatherRows, type Rows, rowCount, rowsOf } from './row-pass.ts';
-import { electNames, type NameScores, nameScores, type Partition, reassign, type Starved } from './vote.ts';
+import { electNames, type NameScores, nameScores, type Partition, reassign } from './vote.ts';
 
 /** One of the names that a cluster may get. */
 export interface RealignCandidate {
@@ -24,8 +24,6 @@ export interface RealignOptions extends ComputeOptions {
   encodeTexts: EncodeTexts;
   /** Phrases an image votes for; default 3. */
   top?: number;
-  /** Default `first`. */
-  starved?: Starved;
   /** A search to share with other steps; otherwise one is made and disposed. */
   search?: NameSearch;
 }
@@ -63,7 +61,7 @@ export async function realign(
   const search = options.search ?? new NameSearch(options.width, options);
   try {
     const scores = await scoreCandidates(features, prototypes, counted, candidates, { ...options, search });
-    const names = electNames(scores, rowCount(prototypes, options.width, 'prototypes'), options.starved);
+    const names = electNames(scores, rowCount(prototypes, options.width, 'prototypes'));
     return { names, labels: await reassign(search, features, prototypes, names), scores };
   } finally {
     if (!options.search) await search.dispose();

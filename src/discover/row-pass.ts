@@ -2,7 +2,6 @@
 import {
   compile,
   concat,
-  input,
   program,
   type Session,
   type SessionOptions,
@@ -84,18 +83,13 @@ export async function gatherRows(
   return taken;
 }
 
-/** A matrix that is about to pass; what of it the session holds is not sent again. */
-export interface Loaded {
-  readonly matrix: Float32Array;
-}
-
-/** A session that sees a matrix block by block; it is compiled once and serves any number of matrices, also at a time. */
+/** A session that sees a matrix block by block; it is compiled once and serves any number of matrices, one after the other. */
 export class RowPass {
   readonly rows: number;
   readonly #width: number;
   readonly #session: Session;
   /** The block that the session holds. */
-  #held: { of: Loaded; start: number } | undefined;
+  #held: { matrix: Float32Array; start: number } | undefined;
 
   private constructor(session: Session, rows: number, width: number) {
     this.#session = session;
@@ -110,8 +104,7 @@ export class RowPass {
    * small; the outputs of the chunks are joined.
    * @param rows of a block
    * @param chunk the most rows of a chunk
-   * @param build gets a chunk [≤ chunk, width] and returns outputs with as many rows; other inputs it uses are made
-   *   outside, once, and fed by `run`
+   * @param build gets a chunk [≤ chunk, width] and returns outputs with as many rows; states it uses are made outside, once
    */
   static async compile(
     { rows, width, chunk }: { rows: number; width: number; chunk: number },
@@ -134,26 +127,25 @@ export class RowPass {
     return new RowPass(await compile(program(Object.fromEntries(outputs)), options), rows, width);
   }
 
-  /** Sets further resident inputs that `build` has made. */
+  /** Sets states that `build` uses. */
   set(values: Record<string, TensorData>): Promise<void> {
     return this.#session.setState(values);
   }
 
   /**
    * Runs every block; `visit` gets its outputs, the index of its first row and its number of rows without padding.
-   * @param of the matrix [N, width]; it must not change between runs with the same object
+   * @param matrix [N, width]; it must not change between runs with it, as a block that the session holds is not sent again
    */
   async run(
-    of: Loaded,
-    feeds: Record<string, TensorData>,
+    matrix: Float32Array,
     visit: (outputs: Record<string, TensorData>, start: number, count: number) => void,
   ): Promise<void> {
-    const total = of.matrix.length / this.#width;
-    let pending = this.#start(of, 0, feeds);
+    const total = matrix.length / this.#width;
+    let pending = this.#start(matrix, 0);
     for (let start = 0; start < total; start += this.rows) {
       const outputs = await pending;
       // The next block computes while this one is looked at.
-      if (start + this.rows < total) pending = this.#start(of, start + this.rows, feeds);
+      if (start + this.rows < total) pending = this.#start(matrix, start + this.rows);
       visit(outputs, start, Math.min(this.rows, total - start));
     }
   }
@@ -162,19 +154,13 @@ export class RowPass {
     return this.#session.dispose();
   }
 
-  async #start(of: Loaded, start: number, feeds: Record<string, TensorData>): Promise<Record<string, TensorData>> {
-    // Both requests are sent before anything is awaited, so that another run cannot come between them.
-    let sent: Promise<void> | undefined;
-    if (this.#held?.of !== of || this.#held.start !== start) {
+  async #start(matrix: Float32Array, start: number): Promise<Record<string, TensorData>> {
+    if (this.#held?.matrix !== matrix || this.#held.start !== start) {
       const block = new Float32Array(this.rows * this.#width);
-      block.set(of.matrix.subarray(start * this.#width, (start + this.rows) * this.#width));
-      this.#held = { of, start };
-      sent = this.#session.setState({ block });
+      block.set(matrix.subarray(start * this.#width, (start + this.rows) * this.#width));
+      await this.#session.setState({ block });
+      this.#held = { matrix, start };
     }
-    const [outputs] = await Promise.all([this.#session.run(feeds), sent]);
-    return outputs;
+    return this.#session.run({});
   }
 }
-
-/** A float32 input; shorthand of the graphs in this folder. */
-export const fed = (name: string, shape: readonly number[]): Tensor => input(name, 'float32', shape);

@@ -1,10 +1,8 @@
-/** Silhouettes of a clustering on the engine (METHOD §4), as scikit-learn defines them. */
+/** Silhouettes of a clustering on the engine (METHOD §4), by Euclidean distances as scikit-learn has them. */
 import { add, matMul, maximum, mul, reshape, sqrt, square, state, sub, sum } from '../engine/index.ts';
 import { S3aError } from '../errors.ts';
-import { type ComputeOptions, type Loaded, RowPass, rowCount, takeRows } from './row-pass.ts';
+import { type ComputeOptions, RowPass, rowCount, takeRows } from './row-pass.ts';
 import { partitionOf } from './vote.ts';
-
-export type SilhouetteMetric = 'euclidean' | 'cosine';
 
 // Distances of a block: 32 MB.
 const MOST_DISTANCES = 2 ** 23;
@@ -15,29 +13,24 @@ export class Silhouettes {
   /** The images that are judged, by rising index; each against all others. */
   readonly judged: Int32Array;
   readonly #pass: RowPass;
-  readonly #loaded: Loaded;
+  readonly #rows: Float32Array;
 
   private constructor(count: number, judged: Int32Array, pass: RowPass, rows: Float32Array) {
     this.count = count;
     this.judged = judged;
     this.#pass = pass;
-    this.#loaded = { matrix: rows };
+    this.#rows = rows;
   }
 
   /**
    * @param features [N, width], unit rows; must not change while this lives
-   * @param options the metric is `euclidean` by default, as in scikit-learn; `judged` are the images whose silhouettes are
-   *   wanted, by default all
+   * @param options `judged` are the images whose silhouettes are wanted, by default all
    * @throws S3aError SHAPE when the sizes do not fit.
    */
   static async of(
     features: Float32Array,
     width: number,
-    {
-      metric = 'euclidean',
-      judged,
-      ...options
-    }: ComputeOptions & { metric?: SilhouetteMetric; judged?: Int32Array } = {},
+    { judged, ...options }: ComputeOptions & { judged?: Int32Array } = {},
   ): Promise<Silhouettes> {
     const n = rowCount(features, width, 'image features');
     const wanted = judged ?? Int32Array.from({ length: n }, (_, i) => i);
@@ -48,7 +41,6 @@ export class Silhouettes {
       { rows, width, chunk: rows },
       block => {
         const products = matMul(block, all, { transB: true });
-        if (metric === 'cosine') return { distances: sub(1, products) };
         const norms = sum(square(block), { axes: [1], keepdims: true });
         const others = reshape(sum(square(all), { axes: [1] }), [1, n]);
         return { distances: sqrt(maximum(sub(add(norms, others), mul(products, 2)), 0)) };
@@ -76,7 +68,7 @@ export class Silhouettes {
     for (const cluster of clusters) sizes[cluster]++;
     const scores = new Float64Array(this.judged.length);
     const sums = new Float64Array(count);
-    await this.#pass.run(this.#loaded, {}, ({ distances }, start, rows) => {
+    await this.#pass.run(this.#rows, ({ distances }, start, rows) => {
       const flat = distances as Float32Array;
       for (let at = start; at < start + rows; at++) {
         sums.fill(0);
@@ -93,11 +85,6 @@ export class Silhouettes {
       }
     });
     return scores;
-  }
-
-  /** The mean silhouette of the images that are judged, in [−1, 1]. */
-  async score(labels: Int32Array): Promise<number> {
-    return (await this.samples(labels)).reduce((a, b) => a + b) / this.judged.length;
   }
 
   dispose(): Promise<void> {

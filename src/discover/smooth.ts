@@ -13,30 +13,23 @@ export interface Choices {
   readonly prior: Float32Array;
 }
 
-export interface SmoothOptions {
-  /** Weight of the neighbours; 0 leaves each image to its text and its cluster. */
-  strength: number;
-  /** Weight of an image's own text scores; default 0.5, as images of a kind err alike. */
-  text?: number;
-  /** Weight of the share of its cluster that bears a name; default 1, a mixture of names in every cluster. */
-  cluster?: number;
-  /** Weight of the share of all images that bear a name; default 0.25: names borne by few become fewer. */
-  sparsity?: number;
-  /** Default 15. */
-  iterations?: number;
-}
-
+// Weight of an image's own text scores: images of a kind err alike.
+const TEXT = 0.5;
+// Of the share of all images that bear a name: names borne by few become fewer.
+const SPARSITY = 0.25;
+const ROUNDS = 15;
 // What a name that nobody in the cluster bears counts as: rare, not impossible.
 const CLUSTER_FLOOR = 1e-2;
 const GLOBAL_FLOOR = 1e-9;
 
 /**
  * The name of every image by mean-field inference in a mixture a cluster with a neighbour graph: again and again
- * q_i(w) ∝ exp(text · log p(z_i | w) + cluster · log Q_c(i)(w) + strength · Σ_j g_ij q_j(w) + sparsity · log Q(w)),
+ * q_i(w) ∝ exp(½ · log p(z_i | w) + log Q_c(i)(w) + strength · Σ_j g_ij q_j(w) + ¼ · log Q(w)),
  * with Q_c and Q the means of q over the image's cluster and over all. It is label propagation (Zhou et al. 2004) with the
  * text as its seed; the form is that of TransCLIP (Zanella et al. 2024), with mixtures of names in place of its Gaussians.
  * @param graph of N images
  * @param partition of N images
+ * @param strength weight of the neighbours
  * @returns [N] vocabulary indices
  * @throws S3aError SHAPE when sizes do not fit.
  */
@@ -44,10 +37,9 @@ export function smooth(
   choices: Choices,
   graph: NeighbourGraph,
   { clusters, count }: Partition,
-  options: SmoothOptions,
+  strength: number,
 ): Int32Array {
   const { width, names, text, prior } = choices;
-  const { strength, text: weight = 0.5, cluster = 1, sparsity = 0.25, iterations = 15 } = options;
   const images = names.length / width;
   if (graph.start.length !== images + 1 || clusters.length !== images || prior.length !== names.length) {
     const what = `a graph of ${graph.start.length - 1} and clusters of ${clusters.length}`;
@@ -70,7 +62,7 @@ export function smooth(
   const around = new Float64Array(vocabulary);
   const bear = new Float64Array(vocabulary);
   const bearHere = new Float64Array(total);
-  for (let round = 0; round < iterations; round++) {
+  for (let round = 0; round < ROUNDS; round++) {
     bear.fill(0);
     bearHere.fill(0);
     for (let at = 0; at < names.length; at++) {
@@ -93,10 +85,10 @@ export function smooth(
         logits[c] =
           name < 0
             ? Number.NEGATIVE_INFINITY
-            : weight * text[at] +
-              cluster * Math.log(bearHere[slots[at]] / sizes[clusters[i]] + CLUSTER_FLOOR) +
+            : TEXT * text[at] +
+              Math.log(bearHere[slots[at]] / sizes[clusters[i]] + CLUSTER_FLOOR) +
               strength * around[name] +
-              sparsity * Math.log(bear[name] / images + GLOBAL_FLOOR);
+              SPARSITY * Math.log(bear[name] / images + GLOBAL_FLOOR);
       }
       softmaxInto(logits, next, i * width);
     }

@@ -138,10 +138,8 @@ export function topNames({ names }: NameScores, count = 3): number[] {
  * @returns the name of every row, −1 for none
  */
 export function assignNames(rows: readonly NameScores[], vocabulary: number, starved: Starved = 'first'): Int32Array {
-  return assignSparse(rows, vocabulary).map((name, k) => {
-    const at = name < 0 ? -1 : rows[k].names.indexOf(name);
-    return name < 0 || (starved === 'unnamed' && !(rows[k].scores[at] > 0)) ? -1 : name;
-  });
+  const names = assignSparse(rows, vocabulary);
+  return starved === 'first' ? names : names.map((name, k) => (rows[k].names.includes(name) ? name : -1));
 }
 
 /** The assigned names W by rising index, clusters without a name left out. */

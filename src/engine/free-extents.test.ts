@@ -70,6 +70,20 @@ describe('two free extents', () => {
     expect(found.wide.data as Float32Array).toBeAllclose(expected.wide as Float32Array);
   });
 
+  it('of which everything is a multiple are refused', () => {
+    const y = reshape(input('x', 'float32', [1, 4]), [4]);
+    expect(() => toOnnx(program({ y }), { free: [{ extent: 1, name: 'rows' }] })).toThrow(
+      "the free extent 'rows' is 1",
+    );
+  });
+
+  it('must be those of inputs, whether or not a shape asks for them', () => {
+    const y = linear(input('x', 'float32', [4, 2]), constant(weight.subarray(0, 4), [2, 2]));
+    expect(() => toOnnx(program({ y }), { free: [{ extent: 251, name: 'rows' }] })).toThrow(
+      "no input has the free extent 'rows' (251)",
+    );
+  });
+
   it('must be those of inputs', () => {
     const x = expand(constant(Float32Array.of(1), [1, 1]), [batch, tokens]);
     const name = 'rows';

@@ -24,18 +24,24 @@ export interface FreeSizes {
   sizes(values: readonly number[]): string;
 }
 
-/** Its functions throw S3aError GRAPH when a free extent is that of no input. */
+/** @throws S3aError GRAPH when a free extent is that of no input, or 1, of which everything is a multiple */
 export function freeSizes(w: SizeWriter, inputs: Program['inputs'], free: readonly FreeExtent[]): FreeSizes {
-  const isFree = (n: number): boolean => n > 0 && free.some(({ extent }) => n % extent === 0);
-  const extentOf = ({ extent, name }: FreeExtent): string => {
-    for (const [input, { shape }] of inputs) {
-      const axis = shape.indexOf(extent);
-      if (axis < 0) continue;
-      const size = w.fresh();
-      w.emit('Shape', [input], [size], { start: axis, end: axis + 1 });
-      return size;
+  for (const { extent, name } of free) {
+    if (!(extent > 1)) {
+      const hint = 'Trace with a number that nothing else in the program is a multiple of, such as 251.';
+      throw new S3aError('GRAPH', `the free extent '${name}' is ${extent}`, hint);
     }
-    throw new S3aError('GRAPH', `no input has the free extent '${name}'`);
+    if (![...inputs.values()].some(({ shape }) => shape.includes(extent))) {
+      throw new S3aError('GRAPH', `no input has the free extent '${name}' (${extent})`);
+    }
+  }
+  const isFree = (n: number): boolean => n > 0 && free.some(({ extent }) => n % extent === 0);
+  const extentOf = ({ extent }: FreeExtent): string => {
+    const [input, { shape }] = [...inputs].find(([, tensor]) => tensor.shape.includes(extent))!;
+    const axis = shape.indexOf(extent);
+    const size = w.fresh();
+    w.emit('Shape', [input], [size], { start: axis, end: axis + 1 });
+    return size;
   };
   // A product of free extents and a number.
   const sizeOf = (n: number): string =>

@@ -113,6 +113,24 @@ describe('the gradient', () => {
     expect(result).toEqual({ dInner: Float32Array.of(6, -12), dx: Float32Array.of(18, -36), one: Float32Array.of(1) });
   });
 
+  it('with respect to tensors by name comes by these names', async () => {
+    const [x, w] = [e.input('x', 'float32', [2]), e.input('w', 'float32', [2])];
+    const loss = e.sum(e.mul(e.square(x), w));
+    const named = e.gradient(loss, { ofW: w, ofX: x });
+    const listed = e.gradient(loss, [x, w]);
+    const session = await e.compile(e.program({ ...named, first: listed[0], second: listed[1] }));
+    const { ofW, ofX, ...rest } = await session.run({ x: Float32Array.of(3, -1), w: Float32Array.of(2, 5) });
+    await session.dispose();
+    expect([ofX, ofW]).toEqual([Float32Array.of(12, -10), Float32Array.of(9, 1)]);
+    expect(rest).toEqual({ first: ofX, second: ofW });
+  });
+
+  it('with respect to what is no tensor is one clear line', () => {
+    const x = e.input('x', 'float32', [2]);
+    expect(() => e.gradient(e.sum(x), x as never)).toThrow('gradients are with respect to tensors');
+    expect(() => e.gradient(e.sum(x), [undefined as never])).toThrow('gradients are with respect to tensors');
+  });
+
   it('of a gradient is the second derivative', async () => {
     const x = e.input('x', 'float32', [3]);
     const [first] = e.gradient(e.sum(e.exp(e.mul(x, 2))), [x]);
@@ -137,6 +155,33 @@ describe('the gradient', () => {
       at.map((v, i) => slope(v) * (i === 3 ? 2 : 1)),
       { rtol: 1e-12 },
     );
+  });
+
+  it('of batch normalisation in float64 is that of finite differences', async () => {
+    const shapes = { x: [2, 2, 1, 3], w: [2], b: [2] };
+    const [x, w, b] = Object.entries(shapes).map(([name, extents]) => e.input(name, 'float64', extents));
+    const loss = e.sum(e.exp(e.batchNorm(x, w, b).output));
+    const gradients = e.gradient(loss, { dx: x, dw: w, db: b });
+    const session = await e.compile(e.program({ loss, ...gradients }), { threads: 1 });
+    const feeds: Record<string, Float64Array> = {
+      x: Float64Array.from({ length: 12 }, (_, i) => Math.sin(3 * i)),
+      w: Float64Array.of(0.7, -1.2),
+      b: Float64Array.of(0.1, 0.3),
+    };
+    const found = await session.run(feeds);
+    for (const [name, values] of Object.entries(feeds)) {
+      const slopes: number[] = [];
+      for (let i = 0; i < values.length; i++) {
+        const at = async (move: number): Promise<number> => {
+          const moved = values.map((value, j) => (j === i ? value + move : value));
+          return Number((await session.run({ ...feeds, [name]: moved })).loss[0]);
+        };
+        slopes.push(((await at(1e-5)) - (await at(-1e-5))) / 2e-5);
+      }
+      // The differences themselves are off by the square of the step and the last digits of the loss.
+      expect(found[`d${name}`] as Float64Array).toBeAllclose(slopes, { rtol: 1e-7, atol: 1e-8 });
+    }
+    await session.dispose();
   });
 
   it('does not pass through selections', () => {

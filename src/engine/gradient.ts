@@ -18,10 +18,35 @@ export interface GradientOptions {
 
 /**
  * Gradients of a scalar with respect to tensors of its graph, each of the shape of its tensor.
+ * @param wrt a list of tensors, or tensors by name; the gradients come in the same order, or by the same names
  * @throws S3aError GRADIENT when the loss is not a scalar or does not depend on one of the tensors.
+ * @example
+ * const [dx] = gradient(loss, [x]);
+ * const gradients = gradient(loss, { w, b }); // what adamW and clipGradients take
  */
-export function gradient(loss: Tensor, wrt: readonly Tensor[], { recompute }: GradientOptions = {}): Tensor[] {
-  return within('backward', () => walk(loss, wrt, recompute));
+export function gradient(loss: Tensor, wrt: readonly Tensor[], options?: GradientOptions): Tensor[];
+/** The same of tensors by name. */
+export function gradient<Name extends string>(
+  loss: Tensor,
+  wrt: Readonly<Record<Name, Tensor>>,
+  options?: GradientOptions,
+): Record<Name, Tensor>;
+export function gradient(
+  loss: Tensor,
+  wrt: readonly Tensor[] | Readonly<Record<string, Tensor>>,
+  { recompute }: GradientOptions = {},
+): Tensor[] | Record<string, Tensor> {
+  const tensors: readonly Tensor[] = Object.values(wrt);
+  if (tensors.some(tensor => tensor?.source === undefined)) {
+    throw new S3aError(
+      'GRADIENT',
+      'gradients are with respect to tensors',
+      'Give a list of them, or an object by name.',
+    );
+  }
+  const gradients = within('backward', () => walk(loss, tensors, recompute));
+  if (Array.isArray(wrt)) return gradients;
+  return Object.fromEntries(Object.keys(wrt).map((name, i) => [name, gradients[i]]));
 }
 
 function walk(loss: Tensor, wrt: readonly Tensor[], recompute?: Segments): Tensor[] {

@@ -7,6 +7,7 @@
 import { S3aError } from '../errors.ts';
 import type { OperatorName, Operators } from './operators.ts';
 import { type Shape, showShape, sizeOf } from './shape.ts';
+import { ARRAYS, kindOf } from './tensor-data.ts';
 
 export type DType = 'float32' | 'float64' | 'float16' | 'int64' | 'int32' | 'uint8' | 'bool';
 
@@ -37,24 +38,32 @@ export interface Tensor {
   readonly source: Source;
 }
 
-/** A tensor that is fed at every run. Throws S3aError SHAPE for extents that are no positive integers. */
+/**
+ * A tensor that is fed at every run.
+ * @throws S3aError DTYPE for a type that is none, SHAPE for extents that are no positive integers
+ */
 export function input(name: string, dtype: DType, shape: Shape): Tensor {
-  return checked(name, { dtype, shape: [...shape], source: { kind: 'input', name, state: false } });
+  return fed(name, dtype, shape, false);
 }
 
 /**
- * A tensor that stays resident between runs (a weight, a moment). It is set once; a program output of the same name
- * replaces its value after each run. Throws S3aError SHAPE for extents that are no positive integers.
+ * A tensor that stays resident between runs (a weight, a moment). It is set once, and zero until then; a program output of the
+ * same name replaces its value after each run. Throws as `input`.
  */
 export function state(name: string, shape: Shape, dtype: DType = 'float32'): Tensor {
-  return checked(name, { dtype, shape: [...shape], source: { kind: 'input', name, state: true } });
+  return fed(name, dtype, shape, true);
 }
 
 /**
- * A tensor whose values are part of the graph; meant for small tables, not for weights.
- * @throws S3aError SHAPE when there are not as many values as the shape has elements
+ * A tensor whose values are part of the graph: small tables, and the weights of a model that `toOnnx` writes. In a session weights
+ * are better as `state`.
+ * @param dtype default that of the array; uint8 for a Uint8Array and float16 for a Uint16Array, which holds its bits
+ * @throws S3aError DTYPE when the array does not carry such elements, SHAPE when it has not as many as the shape
  */
 export function constant(data: TensorData, shape: Shape, dtype: DType = dtypeOf(data)): Tensor {
+  if (!(data instanceof ARRAYS[dtype] || data.constructor.name === ARRAYS[dtype].name)) {
+    throw new S3aError('DTYPE', `a constant of ${dtype} takes a ${ARRAYS[dtype].name}, not ${kindOf(data)}`);
+  }
   if (data.length !== sizeOf(shape)) {
     throw new S3aError('SHAPE', `constant of ${data.length} values does not fill shape ${showShape(shape)}`);
   }
@@ -66,7 +75,7 @@ export function scalar(value: number, dtype: DType = 'float32'): Tensor {
   if (dtype === 'float64') return constant(Float64Array.of(value), []);
   if (dtype === 'int32') return constant(Int32Array.of(value), []);
   if (dtype === 'float32') return constant(Float32Array.of(value), []);
-  throw new S3aError('DTYPE', `a ${dtype} scalar constant is not supported`);
+  throw new S3aError('DTYPE', `a scalar constant of ${dtype} is not supported`, 'Use cast, or constant with an array.');
 }
 
 let place = '';
@@ -129,10 +138,14 @@ export interface Program {
  * The program that computes the given outputs.
  *
  * An output named like a `state` input is fed back into it after every run and must have its shape and type.
- * @throws S3aError GRAPH when two different inputs share a name, a name is empty or has a colon (which marks the names
- * that the engine makes), or an output cannot be fed back.
+ * @throws S3aError GRAPH when there is no output or one is no tensor, two different inputs share a name, a name is empty or has
+ * a colon (which marks the names that the engine makes), or an output cannot be fed back.
  */
-export function program(outputs: Record<string, Tensor>): Program {
+export function program(outputs: Readonly<Record<string, Tensor>>): Program {
+  if (Object.keys(outputs).length === 0) throw new S3aError('GRAPH', 'a program needs an output');
+  for (const [name, output] of Object.entries(outputs)) {
+    if (output?.source === undefined) throw new S3aError('GRAPH', `output '${name}' is ${kindOf(output)}, no tensor`);
+  }
   const whole = reached(new Map(Object.entries(outputs)));
   const { inputs } = whole;
   for (const name of [...inputs.keys(), ...Object.keys(outputs)]) {
@@ -194,18 +207,29 @@ export function sortNodes(tensors: readonly Tensor[]): Node[] {
   return sorted;
 }
 
-function checked(name: string, tensor: Tensor): Tensor {
-  if (tensor.shape.some(extent => !Number.isInteger(extent) || extent < 1)) {
-    throw new S3aError('SHAPE', `input '${name}' has shape ${showShape(tensor.shape)}: extents are positive integers`);
+function fed(name: string, dtype: DType, shape: Shape, isState: boolean): Tensor {
+  const what = `${isState ? 'state' : 'input'} '${name}'`;
+  if (!Array.isArray(shape)) {
+    throw new S3aError(
+      'SHAPE',
+      `${what} has ${kindOf(shape)} as its shape`,
+      'Give a list such as [4, 2], or [] for a scalar.',
+    );
   }
-  return tensor;
+  if (!Object.hasOwn(ARRAYS, dtype)) {
+    throw new S3aError('DTYPE', `${what} is of the unknown type '${dtype}'`, `Use ${Object.keys(ARRAYS).join(', ')}.`);
+  }
+  if (shape.some(extent => !Number.isInteger(extent) || extent < 1)) {
+    throw new S3aError('SHAPE', `${what} has shape ${showShape(shape)}: extents are positive integers`);
+  }
+  return { dtype, shape: [...shape], source: { kind: 'input', name, state: isState } };
 }
 
 function dtypeOf(data: TensorData): DType {
-  if (data instanceof Float32Array) return 'float32';
   if (data instanceof Float64Array) return 'float64';
   if (data instanceof Int32Array) return 'int32';
   if (data instanceof BigInt64Array) return 'int64';
   if (data instanceof Uint16Array) return 'float16';
-  return 'uint8';
+  if (data instanceof Uint8Array) return 'uint8';
+  return 'float32';
 }

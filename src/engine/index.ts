@@ -1,4 +1,5 @@
 /** The engine: trace a computation, derive its gradient, run both with ONNX Runtime. */
+export { S3aError } from '../errors.ts';
 export { type ChosenDevice, chooseDevice, describeChoice, type FoundDevice, tryDevice } from './choose-device.ts';
 export { DEVICES, type Device, type Provider } from './device.ts';
 export type { FreeExtent } from './free-extents.ts';

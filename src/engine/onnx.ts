@@ -22,7 +22,9 @@ export function outputName(program: Program, name: string): string {
   return program.inputs.has(name) ? `${name}:next` : name;
 }
 
+/** What a model is for. To export one, `free` and `standard` are enough; sessions use the others. */
 export interface OnnxOptions {
+  /** Extents that the model leaves open, such as the batch. */
   readonly free?: readonly FreeExtent[];
   /** Only operators of ONNX's own domain, for runtimes that lack ONNX Runtime's. */
   readonly standard?: boolean;

@@ -56,6 +56,19 @@ describe('AdamW', () => {
     expect(end.slow as Float32Array).toBeAllclose(reference(start, steps, 0.0025, 0.1), near);
   });
 
+  it('of a parameter without its gradient, or of numbers, is one clear line', () => {
+    const weights = { a: e.state('a', [3]), b: e.state('b', [3]) };
+    const [rate, step] = [scalarInput('rate'), scalarInput('step')];
+    const missing = { a: e.neg(weights.a) };
+    expect(() => e.adamW(weights, missing, rate, step)).toThrow("adamW: 'b' of [3] has no gradient");
+    const wide = { ...missing, b: e.input('g', 'float32', [1, 3]) };
+    expect(() => e.adamW(weights, wide, rate, step)).toThrow("adamW: 'b' of [3] has a gradient of [1, 3]");
+    expect(() => e.adamW({ a: weights.a }, missing, 0.1 as never, step)).toThrow(
+      'adamW of the number 0.1: tensors are',
+    );
+    expect(() => e.ema(weights, missing, rate)).toThrow("ema: 'b' of [3] has no value");
+  });
+
   it.each([
     ['by a kernel', false],
     ['as nodes of the graph', true],

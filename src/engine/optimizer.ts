@@ -1,10 +1,12 @@
 /** Optimizers as graph fragments: AdamW, exponential moving average, gradient clipping and accumulation. */
+import { S3aError } from '../errors.ts';
+import { requireOneType } from './dtype.ts';
 import { state, type Tensor, within } from './graph.ts';
 import { add, cast, div, exp, maximum, mul, sqrt, square, sub } from './ops/elementwise.ts';
 import { concat, reshape, split } from './ops/layout.ts';
 import { sum } from './ops/reduce.ts';
 import { after } from './recompute.ts';
-import { sizeOf } from './shape.ts';
+import { sameShape, showShape, sizeOf } from './shape.ts';
 
 /** Tensors by parameter name. */
 export type Tensors = Record<string, Tensor>;
@@ -33,6 +35,7 @@ export interface AdamWOptions {
  * @param gradients of the same shapes
  * @param learningRate float32 scalar, a runtime input
  * @param step float32 scalar, 1 at the first update, a runtime input
+ * @throws S3aError GRADIENT when a parameter has no gradient of its shape
  * @returns the new parameters under their names and the new moments as `<prefix>.m.<name>` and `<prefix>.v.<name>`: sums
  * Σ β₁ⁱ·g and Σ β₂ⁱ·g² over the gradients so far, which are PyTorch's averages by 1 − β₁ and 1 − β₂
  */
@@ -43,6 +46,8 @@ export function adamW(
   step: Tensor,
   options: AdamWOptions = {},
 ): Tensors {
+  requireEach('adamW', parameters, gradients, 'gradient');
+  requireOneType('adamW', [learningRate, step]);
   return within('update', () => {
     const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.05, prefix = 'adamw' } = options;
     const decays = options.decays ?? ((_, parameter) => parameter.shape.length > 1);
@@ -86,8 +91,10 @@ export function adamW(
 /**
  * Exponential moving average: d·average + (1 − d)·value for every name.
  * @param decay float32 scalar d, a runtime input
+ * @throws S3aError GRADIENT when an average has no value of its shape
  */
 export function ema(averages: Tensors, values: Tensors, decay: Tensor): Tensors {
+  requireEach('ema', averages, values, 'value');
   return within('update', () => {
     const rest = sub(1, decay);
     return Object.assign(
@@ -97,6 +104,15 @@ export function ema(averages: Tensors, values: Tensors, decay: Tensor): Tensors 
       ),
     ) as Tensors;
   });
+}
+
+function requireEach(operator: string, tensors: Tensors, others: Tensors, what: string): void {
+  for (const [name, { shape }] of Object.entries(tensors)) {
+    const found = others[name]?.shape;
+    if (found && sameShape(found, shape)) continue;
+    const given = found ? `a ${what} of ${showShape(found)}` : `no ${what}`;
+    throw new S3aError('GRADIENT', `${operator}: '${name}' of ${showShape(shape)} has ${given}`);
+  }
 }
 
 /** What parameters must share to be updated as one: the factor of the rate, and whether they decay. */

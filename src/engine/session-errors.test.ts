@@ -21,12 +21,36 @@ describe('wrong use', () => {
     ['a wrong type', { x: new Float64Array(4) }, 'not Float64Array of length 4'],
     ['a plain array', { x: [1, 2, 3, 4] }, 'not Array of length 4'],
     ['nothing', { x: undefined }, 'not undefined'],
+    ['a number where there is no scalar', { x: 1 }, "'x' takes Float32Array of shape [4], not the number 1"],
   ])('%s is one clear line', async (_, feeds, text) => {
     const session = await counter();
     await expect(session.run(feeds as Record<string, e.TensorData>)).rejects.toThrow(text);
     // The session goes on.
     expect((await session.run({ x: new Float32Array(4) })).y).toEqual(new Float32Array(4));
     await session.dispose();
+  });
+
+  it('of a number for a scalar that cannot hold it is one clear line', async () => {
+    const n = e.input('n', 'int32', []);
+    const half = e.input('half', 'float16', []);
+    const session = await e.compile(e.program({ y: e.add(n, 1), z: e.neg(half) }), { threads: 1 });
+    const bits = Uint16Array.of(0x3c00);
+    await expect(session.run({ n: 0.5, half: bits })).rejects.toThrow(
+      "'n' takes Int32Array of shape [], not the number 0.5",
+    );
+    await expect(session.run({ n: 1, half: 1 })).rejects.toThrow(
+      "'half' takes Uint16Array of shape [], not the number 1",
+    );
+    expect(await session.run({ n: 1, half: bits })).toEqual({ y: Int32Array.of(2), z: Uint16Array.of(0xbc00) });
+    await session.dispose();
+  });
+
+  it('of tensors in the place of a program is one clear line', async () => {
+    const y = e.neg(e.input('x', 'float32', [1]));
+    await expect(e.compile({ y } as never)).rejects.toMatchObject({
+      code: 'GRAPH',
+      message: 'compile takes a program',
+    });
   });
 
   it('of states is one clear line', async () => {

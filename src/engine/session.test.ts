@@ -50,6 +50,28 @@ describe('a session', () => {
     expect(longest).toBeLessThan(took * 0.8);
   });
 
+  it('takes numbers for scalars, of inputs and of states', async () => {
+    const types = ['float32', 'float64', 'int32', 'int64', 'uint8', 'bool'] as const;
+    const inputs = types.map(type => e.input(type, type, []));
+    const kept = e.state('kept', []);
+    const outputs = Object.fromEntries(inputs.map(x => [`of ${x.dtype}`, e.cast(x, 'float64')]));
+    const session = await e.compile(e.program({ ...outputs, kept: e.add(kept, inputs[0]) }), { threads: 1 });
+    await session.setState({ kept: 4 });
+    const feeds = { float32: 0.5, float64: 0.1, int32: -3, int64: 2 ** 40, uint8: 200, bool: 1 };
+    expect(await session.run(feeds)).toEqual(
+      Object.fromEntries(Object.entries(feeds).map(([type, value]) => [`of ${type}`, Float64Array.of(value)])),
+    );
+    expect(await session.getState()).toEqual({ kept: Float32Array.of(4.5) });
+    await session.dispose();
+  });
+
+  it('of a program without inputs runs without feeds', async () => {
+    const w = e.state('w', []);
+    const session = await e.compile(e.program({ y: e.add(w, 2) }), { threads: 1 });
+    expect(await session.run()).toEqual({ y: Float32Array.of(2) });
+    await session.dispose();
+  });
+
   it('feeds state back over 1,000 runs without growing memory', async () => {
     const rate = e.input('rate', 'float32', []);
     const names = ['a', 'b', 'c', 'd'];

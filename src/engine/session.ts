@@ -6,7 +6,7 @@ import type { Program, TensorData } from './graph.ts';
 import { stackOf, stepsFed } from './loop-model.ts';
 import { type PlannedInput, planOf, type SessionPlan } from './session-plan.ts';
 import { SessionThread } from './session-thread.ts';
-import { buffersOf, checkValues, compact } from './tensor-data.ts';
+import { asArrays, buffersOf, checkValues, compact, type Feeds } from './tensor-data.ts';
 
 export interface SessionOptions {
   /** Default cpu. */
@@ -33,27 +33,30 @@ export interface SessionOptions {
   profile?: string;
 }
 
+/** A compiled program with its states, in a thread of its own. One that is idle does not keep the process alive. */
 export interface Session {
   /**
-   * Runs the program once. Feeds are flat arrays in row-major order; results that are not fed back are returned.
+   * Runs the program once. Feeds are flat arrays in row-major order, of the type of their input, or numbers for scalars; results
+   * that are not fed back are returned. Runs queue, so any number may be asked for at once.
    * Feeds and results are copied between threads, so the caller may reuse the one and keep the other; with `move` feeds are
    * handed over, which leaves the caller's arrays empty.
    * @throws S3aError FEED when a feed is missing, unknown or of the wrong length or type; RUN after `dispose`, and when ONNX
    * Runtime fails inside a run, after which the state is not to be used.
    */
-  run(feeds: Record<string, TensorData>, options?: { move?: boolean }): Promise<Record<string, TensorData>>;
+  run(feeds?: Feeds, options?: { move?: boolean }): Promise<Record<string, TensorData>>;
   /**
    * Copies the feeds of a later run ahead of it. That run is given the same object; a GPU under WebGPU then takes them while it
    * computes the run before. Elsewhere nothing happens.
    * @throws S3aError FEED as `run`
    */
-  stage(feeds: Record<string, TensorData>): void;
+  stage(feeds: Feeds): void;
   /**
    * Sets state inputs; those never set are zero. The values are copied, or with `move` handed over, which leaves the
    * caller's arrays empty but holds large weights only once.
+   * @throws S3aError FEED when there is no such state, or a value is of the wrong length or type
    */
-  setState(values: Record<string, TensorData>, options?: { move?: boolean }): Promise<void>;
-  /** Reads state inputs, by default all. */
+  setState(values: Feeds, options?: { move?: boolean }): Promise<void>;
+  /** Reads state inputs, by default all. Throws S3aError FEED when there is no such state. */
   getState(names?: readonly string[]): Promise<Record<string, TensorData>>;
   /** Waits for the runs under way, ends the thread and frees the session; a second call changes nothing. */
   dispose(): Promise<void>;
@@ -62,7 +65,7 @@ export interface Session {
 /**
  * Compiles a program for a device.
  * @throws S3aError DEVICE when ONNX Runtime cannot build the session there, THREADS when `threads` is no count, STEPS when several
- * steps a call do not run there or `steps` is no count.
+ * steps a call do not run there or `steps` is no count, GRAPH for what is no program, INSTALL where the package is bundled.
  * @example
  * const x = input('x', 'float32', [2]);
  * const session = await compile(program({ y: mul(x, 3) }));
@@ -70,6 +73,9 @@ export interface Session {
  * await session.dispose();
  */
 export async function compile(traced: Program, options: SessionOptions = {}): Promise<Session> {
+  if (!(traced?.outputs instanceof Map)) {
+    throw new S3aError('GRAPH', 'compile takes a program', 'Make one of tensors: program({ loss }).');
+  }
   const { device: asked = 'cpu', threads, steps } = options;
   if (!DEVICES.includes(asked)) {
     throw new S3aError('DEVICE', `unknown device '${String(asked)}'`, 'Use cpu, webgpu, cuda or auto.');
@@ -102,7 +108,7 @@ function sessionOf({ inputs, steps, device }: SessionPlan, thread: SessionThread
   const resident = byRole(true);
   const staged = new Map<object, number>();
   let stages = 0;
-  const checkAllFed = (feeds: Record<string, TensorData>): void => {
+  const checkAllFed = (feeds: Feeds): void => {
     for (const name of fed.keys()) {
       if (!Object.hasOwn(feeds, name)) throw new S3aError('FEED', `input '${name}' was not fed`);
     }
@@ -111,17 +117,19 @@ function sessionOf({ inputs, steps, device }: SessionPlan, thread: SessionThread
     stage(feeds) {
       if (device !== 'webgpu') return;
       checkAllFed(feeds);
-      checkValues(feeds, fed, 'input');
+      const data = asArrays(feeds, fed);
+      checkValues(data, fed, 'input');
       staged.set(feeds, ++stages);
-      thread.stage(stages, feeds);
+      thread.stage(stages, data);
     },
-    async run(feeds, { move = false } = {}) {
-      const number = staged.get(feeds);
+    async run(given = {}, { move = false } = {}) {
+      const number = staged.get(given);
       if (number !== undefined) {
-        staged.delete(feeds);
+        staged.delete(given);
         return (await thread.ask({ kind: 'run', data: {}, staged: number }))!;
       }
-      checkAllFed(feeds);
+      checkAllFed(given);
+      const feeds = asArrays(given, fed);
       const count = steps === undefined ? undefined : stepsFed(feeds, inputs, steps);
       const shapeOf = ({ given }: PlannedInput) => (count === undefined ? given : stackOf(count, given));
       const taken = new Map([...fed].map(([name, x]) => [name, { dtype: x.dtype, given: shapeOf(x) }]));
@@ -131,7 +139,8 @@ function sessionOf({ inputs, steps, device }: SessionPlan, thread: SessionThread
       const data = compact(feeds);
       return (await thread.ask({ kind: 'run', data }, move ? buffersOf(data) : []))!;
     },
-    async setState(values, { move = false } = {}) {
+    async setState(given, { move = false } = {}) {
+      const values = asArrays(given, resident);
       checkValues(values, resident, 'state');
       const data = compact(values);
       await thread.ask({ kind: 'set', data }, move ? buffersOf(data) : []);

@@ -141,7 +141,7 @@ const SPELLINGS: {
     w.emit('Sub', [x, kept], [centred]);
     w.emit('Mul', [centred, centred], [square]);
     w.emit('ReduceMean', [square, w.ints([0, 2, 3])], [variance], { keepdims: 0 });
-    w.emit('Add', [variance, w.scalar('float32', node.attributes.epsilon)], [safe]);
+    w.emit('Add', [variance, w.scalar(node.inputs[0].dtype, node.attributes.epsilon)], [safe]);
     w.emit('Sqrt', [safe], [root]);
     w.emit('Reciprocal', [root], [inverse]);
     w.emit('Mul', [weight, inverse], [scale]);

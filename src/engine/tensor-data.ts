@@ -14,6 +14,9 @@ export const ARRAYS = {
   bool: Uint8Array,
 } as const satisfies Record<DType, unknown>;
 
+/** Values by name: flat arrays in row-major order; those of shape [] may be numbers. */
+export type Feeds = Readonly<Record<string, TensorData | number>>;
+
 /** What an input or state takes. */
 export interface Expected {
   readonly dtype: DType;
@@ -34,14 +37,38 @@ export function checkValues(
     const known = expected.get(name);
     if (!known) throw new S3aError('FEED', `there is no ${role} '${name}'`);
     const array = ARRAYS[known.dtype].name;
-    const type = data?.constructor.name;
-    if (type !== array || data.length !== sizeOf(known.given)) {
+    if (data?.constructor.name !== array || data.length !== sizeOf(known.given)) {
       throw new S3aError(
         'FEED',
-        `${role} '${name}' takes ${array} of shape ${showShape(known.given)}, not ${type} of length ${data?.length}`,
+        `${role} '${name}' takes ${array} of shape ${showShape(known.given)}, not ${kindOf(data)}`,
       );
     }
   }
+}
+
+/** What a value is, for messages: `Float32Array of length 4`, `number 0.1`, `undefined`. */
+export function kindOf(value: unknown): string {
+  if (typeof value === 'number' || typeof value === 'string') return `the ${typeof value} ${JSON.stringify(value)}`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  const type = value.constructor?.name ?? 'Object';
+  return 'length' in value ? `${type} of length ${String(value.length)}` : type;
+}
+
+/** Arrays in the place of the numbers that scalars are given as; everything else is left as it is, for `checkValues`. */
+export function asArrays(values: Feeds, expected: ReadonlyMap<string, Expected>): Record<string, TensorData> {
+  const numbers = Object.entries(values).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
+  if (numbers.length === 0) return values as Record<string, TensorData>;
+  const arrays = numbers.map(([name, value]) => [name, asScalar(value, expected.get(name)) ?? value]);
+  return { ...values, ...Object.fromEntries(arrays) };
+}
+
+/** Undefined for what is no scalar, or of a type that cannot hold the number; arrays of float16 hold bits. */
+function asScalar(value: number, expected: Expected | undefined): TensorData | undefined {
+  if (expected?.given.length !== 0) return undefined;
+  const { dtype } = expected;
+  if (dtype === 'float32' || dtype === 'float64') return new ARRAYS[dtype]([value]);
+  if (dtype === 'float16' || !Number.isInteger(value)) return undefined;
+  return dtype === 'int64' ? BigInt64Array.of(BigInt(value)) : new ARRAYS[dtype]([value]);
 }
 
 /** The bytes under an array, which they share. */

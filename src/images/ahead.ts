@@ -3,10 +3,10 @@ import { S3aError } from '../errors.ts';
 import { openImage, type PlainJpeg, readImage } from './decode.ts';
 import type { RgbImage } from './image.ts';
 
-/** One image to load: its index in the data set, and its path or, when it was kept, its pixels. */
+/** One image to load: its index in the data set, and its path, the bytes of its file or, when it was kept, its pixels. */
 export interface Item {
   index: number;
-  source: string | RgbImage;
+  source: string | Uint8Array | RgbImage;
 }
 
 /** An item with its image, what {@link openImage} leaves to be decoded, or what is wrong with it. */
@@ -28,6 +28,8 @@ export async function* openInOrder(items: readonly Item[], maxPixels?: number): 
     if (typeof source === 'string') {
       const bytes = readImage(source).catch(expected);
       reading.push({ item, image: () => opened(source, bytes, maxPixels) });
+    } else if (source instanceof Uint8Array) {
+      reading.push({ item, image: () => opened('the image', Promise.resolve(source), maxPixels) });
     } else reading.push({ item, image: async () => source });
   };
   const open = async (): Promise<Opened> => {

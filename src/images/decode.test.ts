@@ -99,6 +99,10 @@ describe('bad files', () => {
     expect(await refusal('drawing.png', svg)).toMatch(/SVG or XML, which is not accepted/);
     expect(await refusal('xml.png', `<?xml version="1.0"?>\n${svg}`)).toMatch(/SVG or XML/);
     expect(await refusal('noise.png', Uint8Array.of(0, 255, 3, 9, 8))).toMatch(/begins with the bytes 00 ff 03 09/);
+    const heic = Buffer.from('\0\0\0\x18ftypheic\0\0\0\0mif1heic');
+    expect(await refusal('phone.jpg', heic)).toMatch(
+      /phone\.jpg: not an image file \(HEIC, which is not read; convert/,
+    );
     expect(await refusal('clip.avif', Buffer.from('\0\0\0\x14ftypmp42\0\0\0\0mp42....'))).toMatch(/not an image file/);
   });
 
@@ -120,6 +124,8 @@ describe('bad files', () => {
       for (const share of [0.02, 0.3, 0.6, 0.9]) {
         const message = await refusal(name, bytes.subarray(0, Math.floor(bytes.length * share)));
         expect(message, `${name} cut at ${share}`).toContain(`${name}: `);
+        expect(message.length - folder.length, message).toBeLessThan(240);
+        expect(message).not.toContain('bad seek');
       }
     }
   });

@@ -159,7 +159,7 @@ async function readImageFile(path: string): Promise<Uint8Array> {
 
 /** What libvips and the file system say, shortened to what the reader needs. */
 function reasonOf(error: unknown): string {
-  const text = messageOf(error);
+  const text = inOneLine(messageOf(error));
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   if (code === 'ENOENT') return 'no such file';
   if (code === 'EACCES' || code === 'EPERM') return 'may not be read (permission denied)';
@@ -167,6 +167,12 @@ function reasonOf(error: unknown): string {
     return `truncated or damaged (${text})`;
   }
   return `cannot be decoded (${text})`;
+}
+
+/** libvips repeats itself, and tells of every step back that it takes in a file. */
+function inOneLine(text: string): string {
+  const said = text.replace(/source: bad seek to \d+ ?/g, '').trim();
+  return said.length > 160 ? `${said.slice(0, 160)}…` : said;
 }
 
 /** A path on one line, whatever its name holds. */

@@ -38,6 +38,7 @@ function isAvif(bytes: Uint8Array): boolean {
 function describe(head: string): string {
   if (/^(\xef\xbb\xbf)?\s*<(\?xml|svg|!--|!DOCTYPE svg)/i.test(head)) return 'SVG or XML, which is not accepted';
   if (/^(\xef\xbb\xbf)?\s*<(html|!DOCTYPE)/i.test(head)) return 'it holds a web page';
+  if (/^.{4}ftyp(hei[cx]|he[iv][csm]|mif1|msf1)/s.test(head)) return 'HEIC, which is not read; convert it to JPEG';
   if (/^[\t\n\r\x20-\x7e]*$/.test(head)) return 'it holds text';
   const bytes = [...head.slice(0, 4)].map(c => c.charCodeAt(0).toString(16).padStart(2, '0'));
   return `it begins with the bytes ${bytes.join(' ')}`;

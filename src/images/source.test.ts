@@ -1,5 +1,6 @@
 /** Listing images: order, odd names, links and loops, what cannot be read, lists. */
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -36,7 +37,7 @@ describe('listImages', () => {
       '~.avif',
       '#1.tif',
     ];
-    await touch(...odd, 'notes.txt', 'drawing.svg', 'movie.mp4', '.hidden.jpg', '.git/x.png', 'jpg');
+    await touch(...odd, 'notes.txt', 'movie.mp4', '.hidden.jpg', '.git/x.png', 'jpg');
     const { root, files, skipped } = await listImages(folder);
     expect(root).toBe(folder);
     // "a b" < "a." < "a/" by bytes; upper before lower case; multi-byte characters last.
@@ -92,6 +93,49 @@ describe('listImages', () => {
     expect(skipped[2].reason).toBe('not a regular file');
   });
 
+  it('reports pictures in formats that are not read', async () => {
+    await touch('a.jfif', 'b.HEIC', 'c.cr2', 'd.svg', 'e.mp4');
+    expect(await listImages(folder)).toMatchObject({
+      files: ['a.jfif'],
+      skipped: [
+        { file_name: 'b.HEIC', reason: 'heic files are not read; convert it to JPEG or PNG' },
+        { file_name: 'c.cr2' },
+        { file_name: 'd.svg' },
+      ],
+    });
+    const alone = listImages(join(folder, 'b.HEIC'));
+    expect((await alone).files).toEqual(['b.HEIC']);
+    await rm(join(folder, 'a.jfif'));
+    await expect(listImages(folder)).rejects.toMatchObject({
+      message: `no image found in ${folder} (3 not used, the first: ${folder}/b.HEIC: heic files are not read; convert it to JPEG or PNG)`,
+    });
+  });
+
+  it('leaves out run folders that lie among the images', async () => {
+    const run = ['config.json', 'manifest.json', 'images.jsonl', 'overview.png', 'sub/x.png'];
+    await touch('1.jpg', ...run.map(name => `runs/one/${name}`), 'not-a-run/manifest.json', 'not-a-run/2.jpg');
+    expect((await listImages(folder)).files).toEqual(['1.jpg', 'not-a-run/2.jpg']);
+    // Asked for by name it is a folder as any other.
+    expect((await listImages(join(folder, 'runs', 'one'))).files).toEqual(['overview.png', 'sub/x.png']);
+  });
+
+  it.skipIf(process.platform !== 'linux')('says of names that are not UTF-8 that they are none', async () => {
+    await touch('a.jpg');
+    writeFileSync(Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0x62, 0xff]), Buffer.from('.jpg')]), '');
+    const { files, skipped } = await listImages(folder);
+    expect(files).toEqual(['a.jpg']);
+    expect(skipped).toEqual([{ file_name: 'b\ufffd.jpg', reason: 'its name is not UTF-8; rename it' }]);
+  });
+
+  it('never takes what is no regular file, also where it is named', async () => {
+    await touch('1.jpg');
+    execFileSync('mkfifo', [join(folder, 'pipe.jpg')]);
+    await writeFile(join(folder, 'list.txt'), 'pipe.jpg\n1.jpg\n');
+    const pipe = { file_name: 'pipe.jpg', reason: 'not a regular file' };
+    expect(await listImages(join(folder, 'list.txt'))).toMatchObject({ files: ['1.jpg'], skipped: [pipe] });
+    await expect(listImages(join(folder, 'pipe.jpg'))).rejects.toMatchObject({ code: 'EMPTY' });
+  });
+
   it('takes files, folders and lists together, relative to the folder that holds them all', async () => {
     await touch('one/1.jpg', 'two/deep/2.jpg', 'three/3.any');
     await writeFile(join(folder, 'list.txt'), '\uFEFFone/1.jpg\r\n\r\nthree/3.any\none/absent.jpg\n');
@@ -99,6 +143,12 @@ describe('listImages', () => {
     expect(root).toBe(folder);
     expect(files).toEqual(['one/1.jpg', 'three/3.any', 'two/deep/2.jpg']);
     expect(skipped.map(({ file_name }) => file_name)).toEqual(['one/absent.jpg']);
+  });
+
+  it('says of a list in UTF-16 that it is one', async () => {
+    await touch('1.jpg');
+    await writeFile(join(folder, 'list.txt'), '\uFEFF1.jpg\r\n', 'utf16le');
+    await expect(listImages(join(folder, 'list.txt'))).rejects.toThrow(`the list ${folder}/list.txt is not in UTF-8`);
   });
 
   it('gives one file its folder as root', async () => {

@@ -17,7 +17,9 @@ export interface AtomicFile {
   abort(): Promise<void>;
 }
 
-const PREFIX = '.tmp-';
+/** What names of files begin with that are not whole yet. */
+export const TEMPORARY = '.tmp-';
+
 // fs.write takes at most 2^31 − 1 bytes at once.
 const MAX_WRITE = 1 << 28;
 
@@ -46,7 +48,7 @@ export function writeError(path: string, error: unknown): S3aError {
 
 /** Whether a file name is that of an unfinished write, left over by a process that was killed. */
 export function isTemporary(name: string): boolean {
-  return name.startsWith(PREFIX);
+  return name.startsWith(TEMPORARY);
 }
 
 /** Removes the leftovers of killed writes directly in `folder`; the caller must be its only writer. Returns their number. */
@@ -104,7 +106,7 @@ export async function writeFully(handle: FileHandle, chunk: Chunk): Promise<void
  */
 export async function openAtomic(path: string): Promise<AtomicFile> {
   const folder = dirname(path);
-  const temporary = join(folder, `${PREFIX}${process.pid}-${randomBytes(6).toString('hex')}`);
+  const temporary = join(folder, `${TEMPORARY}${process.pid}-${randomBytes(6).toString('hex')}`);
   let handle: FileHandle;
   try {
     await makeFolder(folder);

@@ -1,6 +1,9 @@
 /** Lock files between processes: made whole or not at all, with who holds them, and touched as a sign of life. */
-import { open, readFile, rm, utimes } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { link, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import { TEMPORARY } from './atomic-write.ts';
 
 /** Who holds a lock, as far as its file says so. */
 export interface Holder {
@@ -15,19 +18,30 @@ export function lockText(more: Readonly<Record<string, string>> = {}): string {
 
 /** Makes a lock file; false when there is one. Throws what the system says. */
 export async function takeLock(path: string, text: string): Promise<boolean> {
-  let handle: Awaited<ReturnType<typeof open>>;
+  // A kill or a full disk between making a file and writing it would leave a lock that names nobody.
+  const whole = join(dirname(path), `${TEMPORARY}${process.pid}-${randomBytes(6).toString('hex')}`);
   try {
-    handle = await open(path, 'wx');
+    await writeFile(whole, text, { flag: 'wx' });
+    return await isMade(link(whole, path).catch(error => orWithoutLinks(error, path, text)));
+  } finally {
+    await rm(whole, { force: true }).catch(() => {});
+  }
+}
+
+/** Disks of memory cards, and some on a network, have no hard links. */
+async function orWithoutLinks(error: unknown, path: string, text: string): Promise<void> {
+  if ((error as NodeJS.ErrnoException).code === 'EEXIST') throw error;
+  await writeFile(path, text, { flag: 'wx' });
+}
+
+async function isMade(made: Promise<void>): Promise<boolean> {
+  try {
+    await made;
+    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
     throw error;
   }
-  try {
-    await handle.writeFile(text);
-  } finally {
-    await handle.close();
-  }
-  return true;
 }
 
 /** Removes a lock if it is still the one with this text. */

@@ -87,10 +87,23 @@ test('any texts come back from every format, even a lone column of nothing', asy
   );
 });
 
-test('a CSV of others: byte-order mark, CRLF', async () => {
-  const path = join(folder, 'excel.csv');
-  writeFileSync(path, '\ufefffile_name,label\r\n"a, b.png",dog\r\n');
+test.each([
+  ['byte-order mark, CRLF', '\ufefffile_name,label\r\n"a, b.png",dog\r\n'],
+  ['line ends of old', 'file_name,label\r"a, b.png",dog\r'],
+  ['empty lines', '\nfile_name,label\n\n"a, b.png",dog\n\n\n'],
+])('a CSV of others: %s', async (_, text) => {
+  const path = join(folder, 'others.csv');
+  writeFileSync(path, text);
   expect(await readTable(path)).toEqual([{ file_name: 'a, b.png', label: 'dog' }]);
+});
+
+test.each(['utf-16le', 'latin1'] as const)('a CSV in %s is told how to be saved', async encoding => {
+  const path = join(folder, 'encoded.csv');
+  writeFileSync(path, Buffer.from('\ufefffile_name,label\né.png,dog\n', encoding));
+  await expect(readTable(path)).rejects.toMatchObject({
+    message: `${path} is not in UTF-8`,
+    hint: expect.stringContaining('Save it as UTF-8') as string,
+  });
 });
 
 test('tables that cannot be written leave nothing', async () => {

@@ -1,7 +1,8 @@
 /** Tables such as labels, written with the same columns as .csv, .jsonl or .parquet, and read back. */
+import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
 import { extname } from 'node:path';
-import { parse } from 'csv-parse/sync';
+import { type Options, parse } from 'csv-parse/sync';
 import { parquetReadObjects } from 'hyparquet';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { messageOf, S3aError, whyOf } from '../errors.ts';
@@ -21,6 +22,13 @@ export interface Column {
 
 const PARQUET = { text: 'STRING', integer: 'INT32', float: 'DOUBLE', boolean: 'BOOLEAN', list: 'JSON' } as const;
 const MAX_CSV = 1 << 28;
+
+const EXTENSIONS = ['.csv', '.jsonl', '.parquet'];
+
+/** Throws S3aError TABLE unless the path is that of a table, before what goes into it is computed. */
+export function checkTablePath(path: string): void {
+  if (!EXTENSIONS.includes(extname(path).toLowerCase())) throw unknownFormat(path);
+}
 
 /**
  * Writes the columns atomically in the format of the path's extension (.csv, .jsonl or .parquet).
@@ -55,8 +63,8 @@ export async function writeTable(path: string, columns: readonly Column[]): Prom
  * Throws S3aError READ when the file cannot be read, TABLE or JSON for what is wrong with its content.
  */
 export async function readTable(path: string): Promise<Row[]> {
+  checkTablePath(path);
   const extension = extname(path).toLowerCase();
-  if (!['.csv', '.jsonl', '.parquet'].includes(extension)) throw unknownFormat(path);
   if (extension === '.jsonl') {
     const rows: Row[] = [];
     for await (const value of iterateJsonl(path)) rows.push(plainRow(path, rows.length + 1, value));
@@ -64,7 +72,7 @@ export async function readTable(path: string): Promise<Row[]> {
   }
   const bytes = await readWhole(path, extension === '.csv' ? MAX_CSV : Number.POSITIVE_INFINITY);
   try {
-    if (extension === '.csv') return parseCsv(bytes);
+    if (extension === '.csv') return parseCsv(path, bytes);
     const file = new Uint8Array(bytes).buffer;
     return (await parquetReadObjects({ file })).map((value, i) => plainRow(path, i + 1, value));
   } catch (error) {
@@ -141,15 +149,22 @@ async function writeLines(lines: Iterable<string>, write: (text: string) => Prom
   await write(text);
 }
 
-function parseCsv(bytes: Buffer): Row[] {
-  const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  const records = parse(text, {
-    record_delimiter: ['\r\n', '\n'],
-    // The type of csv-parse says string, but what is returned is what the record holds.
-    cast: (value, { quoting }) => (value === '' && !quoting ? (null as unknown as string) : value),
-  }) as unknown as (string | null)[][];
-  const [header, ...rows] = records;
-  if (header === undefined) throw new S3aError('TABLE', 'the table is empty: it has no line of column names');
+function parseCsv(path: string, bytes: Buffer): Row[] {
+  if (!isUtf8(bytes)) {
+    throw new S3aError('TABLE', `${path} is not in UTF-8`, 'Save it as UTF-8; Excel calls that "CSV UTF-8".');
+  }
+  const text = new TextDecoder().decode(bytes);
+  const read = (options: Options): (string | null)[][] =>
+    parse(text, {
+      record_delimiter: ['\r\n', '\n', '\r'],
+      // The type of csv-parse says string, but what is returned is what the record holds.
+      cast: (value, { quoting }) => (value === '' && !quoting ? (null as unknown as string) : value),
+      ...options,
+    }) as unknown as (string | null)[][];
+  const [header] = read({ to: 1, skip_empty_lines: true });
+  if (header === undefined) throw new S3aError('TABLE', `${path} is empty: it has no line of column names`);
+  // In a lone column an empty line is a cell without a value, elsewhere a line that somebody has left.
+  const rows = read({ skip_empty_lines: header.length > 1 }).slice(1);
   return rows.map(cells => Object.fromEntries(header.map((name, j) => [name ?? '', cells[j]])));
 }
 

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { importNodeLlamaCpp } from '../../test/node-llama-cpp.ts';
 import { sampleRequest, textModelCases } from '../../test/text-model.cases.ts';
 import { tinyGguf, writeTinyGguf } from '../../test/tiny-gguf.ts';
+import { createBudget } from './budget.ts';
 import { gguf } from './gguf.ts';
 import { checkGguf } from './gguf-file.ts';
 import { answerSchema } from './structured.ts';
@@ -149,7 +150,7 @@ describe.skipIf(!installed)(`gguf with the real library${why}`, () => {
       scope: 'model',
       message: expect.stringMatching(/torn\.gguf cannot be run: \w+/),
     });
-    const budget = await openTiny({ maxRequests: 0 });
+    const budget = await openTiny({ budget: createBudget(0) });
     await expect(budget.complete(request)).rejects.toMatchObject({ code: 'LLM_BUDGET' });
   }, 120_000);
 

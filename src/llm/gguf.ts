@@ -20,9 +20,7 @@ export interface GgufOptions {
   readonly contextSize?: number;
   /** Threads of the arithmetic; without it as many as the library finds good. */
   readonly threads?: number;
-  /** How many requests may be answered in all. */
-  readonly maxRequests?: number;
-  /** The same as a count that is shared with others, instead of `maxRequests`. */
+  /** How many requests may be answered in all; default any number. */
   readonly budget?: Budget;
   /** What `import('node-llama-cpp')` gives; for programs that have the package elsewhere. */
   readonly load?: () => Promise<unknown>;
@@ -35,7 +33,7 @@ export interface GgufOptions {
  * Throws S3aError READ or `LLM_GGUF` for a file that is no such model, `LLM_LIBRARY` where node-llama-cpp is not installed.
  */
 export async function gguf(options: GgufOptions): Promise<TextModel> {
-  const { path, timeoutMs = 600_000, maxTokens = 2048, budget = createBudget(options.maxRequests) } = options;
+  const { path, timeoutMs = 600_000, maxTokens = 2048, budget = createBudget() } = options;
   const { id } = await checkGguf(path);
   const library = await loadLlamaLibrary(options.load);
   const disposed = new AbortController();

@@ -129,6 +129,7 @@ describe('formatConcepts', () => {
           );
         },
       ),
+      { seed: 1 },
     );
   });
 
@@ -145,6 +146,7 @@ describe('formatConcepts', () => {
 
   it('cuts what is too long', () => {
     expect(formatConcepts([concept('apple', 'x'.repeat(1e6))]).length).toBeLessThan(500);
+    expect(['abcde', 'abcdef', '🦜🦜🦜🦜🦜🦜'].map(text => oneLine(text, 5))).toEqual(['abcde', 'abcd…', '🦜🦜🦜🦜…']);
   });
 });
 
@@ -180,6 +182,7 @@ describe('cleanPhrase', () => {
         const phrase = cleanPhrase(text);
         if (phrase !== undefined) expect(cleanPhrase(phrase)).toBe(phrase);
       }),
+      { seed: 1 },
     );
   });
 });

@@ -3,9 +3,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { type ChatServer, chatServer, goodAnswer, type Handler, say, sendJson } from '../../test/chat-server.ts';
 import { sampleRequest, textModelCases } from '../../test/text-model.cases.ts';
 import { messageOf } from '../errors.ts';
+import { createBudget } from './budget.ts';
 import { endpoint } from './endpoint.ts';
 import { type OpenAiCompatibleOptions, openAiCompatible } from './openai-compatible.ts';
-import { retryAfter } from './retry.ts';
+import { retryAfter, waitBefore } from './retry.ts';
 import type { TextModelError } from './text-model.ts';
 
 const key = 'sk-secret-0123456789';
@@ -137,6 +138,18 @@ describe('openAiCompatible', () => {
     expect(of('retry-after-ms', '30')).toBe(30);
     expect(of('retry-after', 'soon')).toBeUndefined();
     expect(retryAfter(undefined, now)).toBeUndefined();
+  });
+
+  it('waits twice as long each time, up to a limit, unless the server says how long', () => {
+    const options = { retries: 9, backoffMs: 1000, maxWaitMs: 6000 };
+    for (const [attempt, most] of [1000, 2000, 4000, 6000, 6000].entries()) {
+      const wait = waitBefore(attempt, undefined, 7, options);
+      expect(wait).toBeGreaterThanOrEqual(most / 2);
+      expect(wait).toBeLessThan(most);
+    }
+    expect(waitBefore(0, 6000, 7, options)).toBe(6000);
+    expect(waitBefore(0, 6001, 7, options)).toBeUndefined();
+    expect(waitBefore(9, 0, 7, options)).toBeUndefined();
   });
 
   it.each([500, 502, 503, 408])('asks again after %d', async status => {
@@ -348,7 +361,7 @@ describe('openAiCompatible', () => {
   it('counts every attempt against the budget', async () => {
     const { server, model } = await open(
       (response, request, n) => (n === 0 ? sendJson(response, 500, {}) : say(response, goodAnswer(request))),
-      { maxRequests: 2 },
+      { budget: createBudget(2) },
     );
     await model.complete(sampleRequest);
     expect(await failure(model.complete(sampleRequest))).toMatchObject({

@@ -25,9 +25,7 @@ export interface OpenAiCompatibleOptions extends Partial<RetryOptions> {
   readonly maxBytes?: number;
   /** The most tokens the model may write for one answer. */
   readonly maxTokens?: number;
-  /** How many requests may be sent in all, attempts counted one by one. */
-  readonly maxRequests?: number;
-  /** The same as a count that is shared with others, instead of `maxRequests`. */
+  /** How many requests may be sent in all, attempts counted one by one; default any number. */
   readonly budget?: Budget;
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
@@ -40,7 +38,7 @@ export interface OpenAiCompatibleOptions extends Partial<RetryOptions> {
  */
 export function openAiCompatible(options: OpenAiCompatibleOptions): TextModel {
   const { model, timeoutMs = 120_000, maxBytes = 1 << 20, maxTokens = 4096 } = options;
-  const { retries = 5, backoffMs = 1000, maxWaitMs = 60_000, budget = createBudget(options.maxRequests) } = options;
+  const { retries = 5, backoffMs = 1000, maxWaitMs = 60_000, budget = createBudget() } = options;
   const { baseUrl, key, keyVariable, own } = endpoint(options);
   const scrub = (text: string) => (key ? text.replaceAll(key, '…') : text);
   const place: Place = { model, baseUrl, timeoutMs, keyVariable, scrub };

@@ -95,6 +95,17 @@ test.each([
     'DATASET',
     '"7" is none',
   ],
+  [
+    'the number behind the last class',
+    { name: 'x', classes: ['a'], splits: { train } },
+    'b/3.jpg,1',
+    'DATASET',
+    '"1" is',
+  ],
+  ['no label', { name: 'x', splits: { train } }, 'b/3.jpg,', 'DATASET', 'row 1: no file_name or no label'],
+  ['no file', { name: 'x', splits: { train } }, ',a', 'DATASET', 'row 1: no file_name or no label'],
+  ['a blank label', { name: 'x', classes: ['a'], splits: { train } }, 'b/3.jpg,""', 'DATASET', '"" is none'],
+  ['a blank label, classes as they come', { name: 'x', splits: { train } }, 'b/3.jpg," "', 'DATASET', '"" is none'],
   ['nothing', { name: 'x', splits: { train: { folders: 'b' } } }, '', 'DATASET', 'no classes found'],
 ])('%s', async (_, description, rows, code, message) => {
   const [file, folder] = write(description, { ...files, 't.csv': `file_name,label\n${rows}\n` });

@@ -118,15 +118,16 @@ function createClasses({ classes: described }: Description, path: string): Class
   return {
     list,
     placeOf(label, where) {
-      const known = places.get(plain(String(label)));
+      const name = String(label).trim();
+      const known = places.get(plain(name));
       if (known !== undefined) return known;
-      const number = Number(label);
-      if (described && Number.isInteger(number) && number >= 0 && number < list.length) return number;
-      if (described || label === '') {
-        const shown = JSON.stringify(String(label).slice(0, 100));
+      const number = Number(name);
+      // An empty text is the number 0 to JavaScript, and to everybody else no label.
+      if (described && name !== '' && Number.isInteger(number) && number >= 0 && number < list.length) return number;
+      if (described || name === '') {
+        const shown = JSON.stringify(name.slice(0, 100));
         throw new S3aError('DATASET', `${where}: ${shown} is none of the classes in ${path}`, 'Add it to "classes".');
       }
-      const name = String(label);
       return add(isSynset(name) ? classOfSynset(name) : classOfName(name), name);
     },
   };

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { deflateSync } from 'node:zlib';
+import { parquetWriteBuffer } from 'hyparquet-writer';
 import { afterAll, describe, expect, test } from 'vitest';
 import { openLabels } from '../evaluate/open-labels.ts';
 import { decodeImage } from '../images/decode.ts';
@@ -157,7 +158,32 @@ describe('ImageNet', () => {
     );
     const data = await loadProtocol('imagenet-100', folder, partial);
     expect([data.splits.train.images.count, data.splits.test?.images.count, data.k]).toEqual([2, 1, 2]);
-    await expect(loadProtocol('imagenet-100', folder)).rejects.toThrow('5000 test images, 1 were found');
+    await expect(loadProtocol('imagenet-100', folder)).rejects.toThrow(
+      `5000 test images, 1 were found, but not ${first}`,
+    );
+  });
+
+  test("the hub's parquet numbers the classes in the order of their ids", async () => {
+    const write = (file: string, labels: number[]): void => {
+      const image = labels.map(label => Uint8Array.of(label & 255));
+      const columnData = [
+        { name: 'image', data: image, type: 'BYTE_ARRAY' as const },
+        { name: 'label', data: labels, type: 'INT32' as const },
+      ];
+      writeFileSync(join(folder, file), new Uint8Array(parquetWriteBuffer({ columnData })));
+    };
+    const folder = dataFolder({ 'data/README': '' });
+    write('data/train-00000-of-00001.parquet', [999, 0]);
+    write('data/validation-00000-of-00001.parquet', [1, 0, 999]);
+    const all = await loadProtocol('imagenet-1k', folder, partial);
+    const [train, test] = ['train', 'validation'].map(name => `${name}-00000-of-00001.parquet`);
+    expect(pairs(all.splits.train)).toEqual([`${train}:0 toilet tissue`, `${train}:1 tench`]);
+    expect(pairs(all.splits.test)).toEqual([`${test}:0 goldfish`, `${test}:1 tench`, `${test}:2 toilet tissue`]);
+    const drawn = imagenetIds().indexOf(imagenet100Ids()[3]);
+    write('data/train-00000-of-00001.parquet', [drawn, 0]);
+    write('data/validation-00000-of-00001.parquet', [drawn, 0, drawn]);
+    const some = await loadProtocol('imagenet-100', folder, partial);
+    expect([some.splits.train.images.count, some.splits.test?.images.count, some.k]).toEqual([1, 2, 1]);
   });
 
   test('tars within the tar that are not unpacked, and labels that are missing', async () => {

@@ -1,7 +1,8 @@
 /** The cluster stage (METHOD §2.1), with the number of clusters estimated when it is not given (§4). */
-import { cluster as kMeans } from '../discover/cluster.ts';
+import { cluster as kMeans, overClustered } from '../discover/cluster.ts';
 import { type Estimate, estimateK } from '../discover/estimate-k.ts';
 import type { Rows } from '../discover/row-pass.ts';
+import { S3aError } from '../errors.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import type { Embedded } from './embed.ts';
 import type { Run } from './store.ts';
@@ -24,7 +25,7 @@ export async function cluster(run: Run, { files, features, width }: Embedded): P
     const common = { width, seed, threads, device };
     const estimated = typeof k === 'number' ? undefined : await estimate(run, features, common);
     const kinds = estimated?.k ?? Number(k);
-    const count = Math.max(kinds, Math.min(features.count, Math.ceil(kinds * multiple)));
+    const count = Math.max(kinds, Math.min(features.count, overClustered(kinds, multiple)));
     const found = await kMeans(features, {
       ...common,
       k: count,
@@ -49,6 +50,10 @@ async function estimate(
   options: { width: number; seed: number; threads?: number; device: Run['config']['device'] },
 ): Promise<Estimate> {
   const images = features.count;
+  if (images < 4) {
+    const there = images === 1 ? 'there is 1 image' : `there are ${images} images`;
+    throw new S3aError('CLUSTERS', `${there}, too few to estimate the number of clusters`, 'Give it with --k.');
+  }
   const { kMin, kMax } = run.config;
   // METHOD §4 searches from 50 on; a small folder has fewer kinds of things.
   const low = Math.min(kMin, Math.max(2, Math.floor(images / 20)));

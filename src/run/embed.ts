@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import type { Rows } from '../discover/row-pass.ts';
 import { S3aError } from '../errors.ts';
+import { MAX_PIXELS } from '../images/image.ts';
 import { createLoader } from '../images/loader.ts';
 import { writeAtomic } from '../io/atomic-write.ts';
 import { readJson } from '../io/json.ts';
@@ -28,7 +29,11 @@ const PART = 2048;
 /** Features of all readable images: `embeddings/images.npy`, `embeddings/images.json`, `skipped.jsonl`. */
 export async function embed(run: Run): Promise<Embedded> {
   const scanned = await scan(run);
-  const inputs = { images: run.manifest.stages.scan.info.sha256, root: scanned.root, model: await run.modelHash() };
+  const { maxPixels } = run.config;
+  const inputs = {
+    ...{ images: run.manifest.stages.scan.info.sha256, root: scanned.root, model: await run.modelHash() },
+    ...(maxPixels === MAX_PIXELS ? {} : { maxPixels }),
+  };
   const artefacts = ['embeddings/images.npy', 'embeddings/images.json', 'skipped.jsonl'];
   await run.stage('embed', inputs, artefacts, key => compute(run, scanned, key));
   const files = (await readJson(run.path('embeddings/images.json'))) as string[];

@@ -122,11 +122,10 @@ async function keepLabelled(
   folder: string,
   nameOf: (label: string) => string,
 ): Promise<{ kept: number[]; truth: string[] }> {
-  const truthOf = await readTruth(labels);
+  const truths = (await readTruth(labels))(rows.map(row => String(row.file_name)));
   const kept: number[] = [];
   const truth: string[] = [];
-  for (const [i, row] of rows.entries()) {
-    const label = truthOf(String(row.file_name));
+  for (const [i, label] of truths.entries()) {
     if (label === undefined) continue;
     kept.push(i);
     truth.push(nameOf(label));

@@ -1,4 +1,6 @@
 /** What a run reports while it works, and what it gives back when it is done. */
+import type { TextModel } from '../llm/text-model.ts';
+import type { Tracker } from '../track/tracker.ts';
 
 /** The stages of a run in their order; `discover` ends with `realign`. */
 export const STAGES = [
@@ -27,7 +29,9 @@ export type RunEvent =
       readonly stage: StageName;
       /** `skip`: its artefact was there already. */
       readonly state: 'start' | 'skip' | 'end';
+      /** What it took, at its end; what it took then, where it is skipped. */
       readonly seconds?: number;
+      /** What it says of itself at its end, as in manifest.json. */
       readonly info?: Readonly<Record<string, unknown>>;
     }
   | {
@@ -44,9 +48,20 @@ export type RunEvent =
   | { readonly type: 'warning'; readonly message: string };
 
 export interface RunHooks {
+  /** Told of stages, progress, notes and warnings, synchronously; what it throws ends the run. */
   readonly onEvent?: (event: RunEvent) => void;
-  /** Aborting ends the run at the next safe place; what is finished stays and the run can be resumed. */
+  /**
+   * Aborting ends the run at the next safe place; what is finished stays and the run can be resumed. The promise is rejected with the
+   * signal's reason, or in the middle of a training with S3aError ABORTED.
+   */
   readonly signal?: AbortSignal;
+  /**
+   * Lists phrases in the place of what `llm` says, as a language model does. Answers are kept under its `id`. It is not part of the
+   * settings: a run that goes on is given it again. It is not disposed of.
+   */
+  readonly textModel?: TextModel;
+  /** Gets the settings and figures of a training, besides those that `track` names, and is closed at its end. */
+  readonly tracker?: Tracker;
 }
 
 export interface RunSummary {
@@ -60,5 +75,6 @@ export interface RunSummary {
   classes: { name: string; count: number }[];
   /** Images without a name. */
   unknown: number;
+  /** What each stage took and says of itself, as in manifest.json. */
   stages: Record<string, { seconds: number; skipped: boolean; info?: Record<string, unknown> }>;
 }

@@ -13,6 +13,8 @@ export interface ExportedFile {
 
 /** Throws S3aError EXPORT when a folder is not free: a file, another export unless `overwrite`, or something else than a model. */
 export async function checkOut(out: string, overwrite: boolean): Promise<void> {
+  // An empty path would be the folder that we are in, and everything in it.
+  if (out === '') throw new S3aError('EXPORT', 'the folder of the export has no name', 'Name it with --out.');
   const found = await stat(out).catch(() => undefined);
   if (!found) return;
   if (!found.isDirectory()) throw new S3aError('EXPORT', `${out} is a file`, 'Choose another --out.');
@@ -23,7 +25,8 @@ export async function checkOut(out: string, overwrite: boolean): Promise<void> {
   }
   // Replacing removes all that is in the folder, so it must be one of these.
   const isModel =
-    names.includes('config.json') && names.includes('model.safetensors') && !names.includes('manifest.json');
+    ['config.json', 'model.safetensors'].every(name => names.includes(name)) &&
+    !['manifest.json', '.git'].some(name => names.includes(name));
   if (!isModel) throw new S3aError('EXPORT', `${out} holds something else than a model`, 'Choose another --out.');
 }
 
@@ -45,9 +48,14 @@ export async function checkSpace(out: string, needed: number): Promise<void> {
 /**
  * Makes a folder beside `out` and puts it in its place when it is whole.
  * @returns its files
- * @throws S3aError WRITE, and whatever `fill` throws
+ * @throws S3aError WRITE, as `checkOut`, and whatever `fill` throws
  */
-export async function replaceFolder(out: string, fill: (folder: string) => Promise<void>): Promise<ExportedFile[]> {
+export async function replaceFolder(
+  out: string,
+  overwrite: boolean,
+  fill: (folder: string) => Promise<void>,
+): Promise<ExportedFile[]> {
+  await checkOut(out, overwrite);
   const target = resolve(out);
   const beside = (what: string): string => join(dirname(target), `.${basename(target)}.${what}-${process.pid}`);
   const [fresh, old] = [beside('new'), beside('old')];
@@ -56,6 +64,8 @@ export async function replaceFolder(out: string, fill: (folder: string) => Promi
     await removeLeftovers(target);
     await fill(fresh);
     const files = await listFiles(fresh);
+    // Filling takes minutes, in which somebody may have put something there.
+    await checkOut(out, overwrite);
     if (existsSync(target)) await rename(target, old);
     await rename(fresh, target);
     return files;

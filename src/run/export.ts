@@ -80,7 +80,7 @@ export async function exportModel(
     await checkSpace(out, planRepo(config, settings));
     const student = role === 'student' ? await readStudent(place, recipe!.config, checkpoint, hooks) : {};
     const weights = { ...(await checkpoint.readWeights(clipParameters(config).map(({ name }) => name))), ...student };
-    const files = await replaceFolder(out, async folder => {
+    const files = await replaceFolder(out, overwrite, async folder => {
       await writeRepo(folder, { ...checkpoint, weights }, settings);
       const counts = await countsOf(place);
       if (names.length > 0) await writeNames(folder, names, prototypes, counts, recipe, clip.logitScale);

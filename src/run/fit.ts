@@ -111,6 +111,9 @@ export async function using(run: Run, work: (run: Run) => Promise<void>): Promis
   try {
     await work(run);
     return await summarise(run);
+  } catch (error) {
+    await run.takeBack();
+    throw error;
   } finally {
     await run.dispose();
   }

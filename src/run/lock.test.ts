@@ -1,8 +1,9 @@
 /** One process a run folder: who is kept out, and which locks are taken over. */
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { LOCK_FILE, lockRun } from './lock.ts';
 
@@ -53,6 +54,15 @@ it.each([['nothing'], ['{"pid":-1,"host":7}']])('takes over a lock of %s when it
   const before = new Date(Date.now() - 61_000);
   utimesSync(file(), before, before);
   await (await lockRun(folder))();
+});
+
+it.skipIf(process.platform !== 'linux')('leaves no lock that names nobody where there is no room', () => {
+  const lock = fileURLToPath(new URL('../../dist/src/run/lock.js', import.meta.url));
+  const code = `process.on('SIGXFSZ', () => {}); const { lockRun } = await import(${JSON.stringify(lock)});
+    await lockRun(process.argv[1]).catch(error => console.log(error.code))`;
+  const take = ['-c', 'ulimit -f 0; exec "$0" "$@"', process.execPath, '--input-type=module', '-e', code, folder];
+  expect(spawnSync('bash', take, { encoding: 'utf8' }).stdout).toBe('WRITE\n');
+  expect(readdirSync(folder)).toEqual([]);
 });
 
 it('says what is wrong where nothing can be written', async () => {

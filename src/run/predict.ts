@@ -1,13 +1,13 @@
 /** Labels for new images, from a run or a model. */
 import { stat } from 'node:fs/promises';
 import type { ConfigInput } from '../config/schema.ts';
-import { compile, input, matMul, program, type Session, softmax, state, topK } from '../engine/index.ts';
 import { messageOf, S3aError } from '../errors.ts';
 import { createLoader } from '../images/loader.ts';
 import { type ImageList, listImages } from '../images/source.ts';
 import { type Chooser, type ChooserOptions, openChooser } from './chooser.ts';
 import type { RunHooks } from './events.ts';
 import { withoutPath } from './scan.ts';
+import { createScorer, type ScoredName, type Scorer } from './scorer.ts';
 
 export interface PredictOptions
   extends ChooserOptions,
@@ -23,13 +23,13 @@ export interface Prediction {
   label: string | null;
   /** Probability of the label among the names that were to choose from, 0–1. */
   confidence: number | null;
-  top: { name: string; confidence: number }[];
+  top: ScoredName[];
   error: string | null;
 }
 
 /**
  * Labels images with the names that a run found, or with a vocabulary. An image that cannot be read is a row with an
- * error and never ends the others.
+ * error and never ends the others. The model is opened for this one call: `openClassifier` keeps it open.
  * @param place a run folder, a model folder, or `demo`
  * @param images folders, image files or .txt lists of them
  * @returns in the order of the file names, what could not be listed at the end
@@ -48,7 +48,7 @@ export async function predict(
   const { list, missing } = await listWhatIsThere(images, options.recursive);
   const chooser = await openChooser(place, options, hooks);
   try {
-    const scorer = await createScorer(chooser, Math.min(top, chooser.names.length), embedBatch, options);
+    const scorer = await createScorer(chooser, top, embedBatch, options);
     try {
       const rows = await label(list, chooser, scorer, embedBatch, options, hooks);
       return [...rows, ...[...list.skipped, ...missing].map(({ file_name, reason }) => failed(file_name, reason))];
@@ -62,13 +62,12 @@ export async function predict(
 
 async function label(
   { root, files }: ImageList,
-  { clip, names }: Chooser,
-  scorer: Session,
+  { clip }: Chooser,
+  scorer: Scorer,
   batchSize: number,
   { workers = 0, maxPixels }: PredictOptions,
   { onEvent, signal }: RunHooks,
 ): Promise<Prediction[]> {
-  const width = clip.config.projection_dim;
   const predictions = new Array<Prediction>(files.length);
   const loader = createLoader({ ...clip.preprocess, root, files, workers, maxPixels });
   let done = 0;
@@ -79,17 +78,10 @@ async function label(
         predictions[index] = failed(files[index], withoutPath(reason, root, files[index]));
       }
       if (indices.length > 0) {
-        const features = new Float32Array(batchSize * width);
-        features.set(await clip.embedImages(views.evaluation));
-        const { values, columns } = await scorer.run({ features });
-        const top = values.length / batchSize;
-        indices.forEach((index, row) => {
-          const best = Array.from({ length: top }, (_, j) => ({
-            name: names[Number(columns[row * top + j])],
-            confidence: Number(Number(values[row * top + j]).toPrecision(4)),
-          }));
-          const [{ name, confidence }] = best;
-          predictions[index] = { file_name: files[index], label: name, confidence, top: best, error: null };
+        const rows = await scorer.best(await clip.embedImages(views.evaluation));
+        rows.forEach((top, row) => {
+          const [{ name: label, confidence }] = top;
+          predictions[indices[row]] = { file_name: files[indices[row]], label, confidence, top, error: null };
         });
       }
       done += indices.length + bad.length;
@@ -99,22 +91,6 @@ async function label(
     await loader.dispose();
   }
   return predictions;
-}
-
-/** The best names of a batch of features: softmax(scale · z · Hᵀ) and the columns of its `top` largest. */
-async function createScorer(
-  { clip, names, prototypes }: Chooser,
-  top: number,
-  batch: number,
-  { device, threads }: PredictOptions,
-): Promise<Session> {
-  const width = clip.config.projection_dim;
-  const head = state('prototypes', [names.length, width]);
-  const logits = matMul(input('features', 'float32', [batch, width]), head, { transB: true, alpha: clip.logitScale });
-  const { values, indices: columns } = topK(softmax(logits), top);
-  const session = await compile(program({ values, columns }), { device, threads, frozen: 'cuda' });
-  await session.setState({ prototypes });
-  return session;
 }
 
 /** The images of the paths that exist; the others with the reason, unless there is nothing else. */

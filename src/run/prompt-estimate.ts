@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, type ConfigInput, parseConfig } from '../config/schema.ts';
 import { type Candidate, toConcepts } from '../discover/candidates.ts';
+import { overClustered } from '../discover/cluster.ts';
 import { closeClusters } from '../discover/name-clusters.ts';
 import { promptMessages } from '../discover/prompt-text.ts';
 import { type NameScores, topNames } from '../discover/vote.ts';
@@ -102,7 +103,7 @@ export async function estimateBound(options: ConfigInput): Promise<PromptEstimat
   const config = parseConfig(options);
   const kinds = typeof config.k === 'number' ? config.k : config.kMax;
   const over = config.method === 'auto' || config.k === 'auto' ? config.overCluster : 1;
-  const clusters = promptMargin(asIfAsked(config)) === 0 ? 0 : Math.ceil(kinds * over);
+  const clusters = promptMargin(asIfAsked(config)) === 0 ? 0 : overClustered(kinds, over);
   const { entries } = await loadVocabulary(config.vocab);
   const empty = sizeOf([]);
   const all = entries.map(entry => sizeOf([candidateOf(entry)]));
@@ -130,7 +131,7 @@ export function describeEstimate({ clusters, bound, requests, tokens, llm, budge
   const offline = llm === 'gloss' || llm === 'replay';
   const parts = [
     `${offline ? `${llm} sends nothing; a language model would get ` : ''}` +
-      `${number(requests.least)} to ${number(requests.most)} requests for ${bound ? 'at most ' : ''}${number(clusters)} clusters`,
+      `${number(requests.least)} to ${number(requests.most)} requests for ${bound ? 'at most ' : ''}${number(clusters)} cluster${clusters === 1 ? '' : 's'}`,
     `about ${number(tokens.input)} tokens to read and ${number(tokens.output)} to write if all answers are good`,
   ];
   const short = budget !== undefined && budget < requests.least;

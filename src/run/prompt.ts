@@ -1,5 +1,6 @@
 /** The prompt stage (METHOD §2.4): phrases that tell the candidates of each cluster apart. */
 import { rm } from 'node:fs/promises';
+import type { Config } from '../config/schema.ts';
 import type { CandidatePhrases } from '../discover/prompt.ts';
 import { type PromptsResult, promptClusters } from '../discover/prompt-clusters.ts';
 import { S3aError } from '../errors.ts';
@@ -12,7 +13,7 @@ import { cached } from '../llm/cache.ts';
 import { gguf } from '../llm/gguf.ts';
 import { checkGguf } from '../llm/gguf-file.ts';
 import { gloss } from '../llm/gloss.ts';
-import { openAiCompatible } from '../llm/openai-compatible.ts';
+import { ownTextModel } from '../llm/own.ts';
 import { replay } from '../llm/replay.ts';
 import type { TextModel, TextModelError } from '../llm/text-model.ts';
 import type { Vocabulary } from '../vocab/vocabulary.ts';
@@ -28,18 +29,19 @@ export interface PromptedCluster {
 
 /** `phrases.json` and `prompts.jsonl`, every request with its answer. */
 export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Voted): Promise<PromptedCluster[]> {
-  const { llmRepeats, llmMaxAsks, llmTemperature, llmMaxRequests, candidates, seed } = run.config;
-  const margin = promptMargin(run.config);
-  const speaksOfOthers = run.config.method === 's3a';
+  const config = settingsOf(run);
+  const { llmRepeats, llmMaxAsks, llmTemperature, llmMaxRequests, candidates, seed } = config;
+  const margin = promptMargin(config);
+  const speaksOfOthers = config.method === 's3a';
   const inputs = {
     vote: run.keyOf('vote'),
-    model: await modelInputs(run),
+    model: await modelInputs(config),
     ...{ llmRepeats, llmMaxAsks, candidates, seed, margin, speaksOfOthers },
   };
   // A language model that failed may be back, or its budget may be larger: what it left open is asked for again.
   if (run.manifest.stages.prompt?.info.failure !== undefined) delete run.manifest.stages.prompt;
   await run.stage('prompt', inputs, ['phrases.json', 'prompts.jsonl'], async () => {
-    const asked = candidatesOf(counted.votes, entries, run.config);
+    const asked = candidatesOf(counted.votes, entries, config);
     const budget = createBudget(llmMaxRequests);
     // Answers are kept as they come, so that a killed run repeats no request.
     const memory = await cached(await openTextModel(run, budget), run.path('prompts-cache.jsonl'));
@@ -52,7 +54,7 @@ export async function prompt(run: Run, { entries }: Vocabulary, { counted }: Vot
         temperature: llmTemperature,
         speaksOfOthers,
         seed,
-        concurrency: run.config.llmConcurrency,
+        concurrency: config.llmConcurrency,
         signal: run.hooks.signal,
         onProgress: ({ done, total, requests }) => run.progress('prompt', done, total, { requests }),
       });
@@ -86,10 +88,10 @@ export async function checkTextModel(run: Run): Promise<void> {
 
 /** Says what will be sent, where sending costs time or money. */
 function announce(run: Run, asked: ReturnType<typeof candidatesOf>, kept: number): void {
-  const { llm } = run.config;
+  const { llm } = settingsOf(run);
   if (llm !== 'openai' && llm !== 'gguf') return;
   const known = kept > 0 ? `; ${kept} answers are kept from before` : '';
-  run.note(`${describeEstimate(estimatePrompts(asked, run.config))}${known}`);
+  run.note(`${describeEstimate(estimatePrompts(asked, settingsOf(run)))}${known}`);
 }
 
 /** What the manifest keeps: which clusters have phrases to be realigned by, and why others have none. */
@@ -106,7 +108,7 @@ function report(run: Run, result: PromptsResult): Record<string, unknown> {
     realigned: ranges(realigned),
   };
   if (!failure) {
-    const { llm } = run.config;
+    const { llm } = settingsOf(run);
     const reason = clusters.flatMap(({ candidates }) => candidates).find(({ fallback }) => fallback)?.fallback;
     if (info.withoutPhrases > 0 && (llm === 'openai' || llm === 'gguf')) {
       run.warn(`${info.withoutPhrases} of ${asked} clusters keep the vote's names, as they got no phrases (${reason})`);
@@ -139,14 +141,20 @@ export function ranges(numbers: readonly number[]): string {
 }
 
 /** What of the settings decides the answers. */
-async function modelInputs({ config }: Run): Promise<Record<string, unknown>> {
+async function modelInputs(config: Config): Promise<Record<string, unknown>> {
   const { llm, llmModel, llmBaseUrl, llmReplay, llmTemperature } = config;
   if (llm === 'openai') return { llm, llmModel, llmBaseUrl, llmTemperature };
   if (llm === 'gguf' && llmModel) return { llm, model: (await checkGguf(llmModel)).id, llmTemperature };
   return { llm, ...(llm === 'replay' && llmReplay ? { replay: await hashFile(llmReplay) } : {}) };
 }
 
-async function openTextModel({ config }: Run, budget: Budget): Promise<TextModel> {
+/** With a text model of the caller's own the step is as with a server's. */
+function settingsOf({ config, hooks: { textModel } }: Run): Config {
+  return textModel ? { ...config, llm: 'openai', llmModel: textModel.id, llmBaseUrl: undefined } : config;
+}
+
+async function openTextModel({ config, hooks }: Run, budget: Budget): Promise<TextModel> {
+  if (hooks.textModel) return ownTextModel(hooks.textModel, budget);
   const { llm, llmModel, llmBaseUrl, llmReplay, llmTimeout, threads } = config;
   if (llm === 'gloss') return gloss();
   if (llm === 'replay') {
@@ -156,5 +164,7 @@ async function openTextModel({ config }: Run, budget: Budget): Promise<TextModel
   }
   if (!llmModel) throw new S3aError('CONFIG', 'no language model was named', 'Name one with --llm-model.');
   if (llm === 'gguf') return gguf({ path: llmModel, threads, timeoutMs: llmTimeout, budget });
+  // Most runs ask nobody, and every start would load the client.
+  const { openAiCompatible } = await import('../llm/openai-compatible.ts');
   return openAiCompatible({ model: llmModel, baseUrl: llmBaseUrl, timeoutMs: llmTimeout, budget });
 }

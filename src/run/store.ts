@@ -1,5 +1,6 @@
 /** The run folder: its configuration, its stages with their keys, and the model they share. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Clip } from '../clip/clip.ts';
 import { type Config, parseConfig } from '../config/schema.ts';
@@ -9,6 +10,7 @@ import { S3aError } from '../errors.ts';
 import { isTemporary, makeFolder, removeTemporaries, writeAtomic } from '../io/atomic-write.ts';
 import { hashJson } from '../io/hash.ts';
 import { readJson } from '../io/json.ts';
+import { BUILT_IN_VOCABULARIES } from '../vocab/vocabulary.ts';
 import { isBrought } from './brought.ts';
 import { takenDevice } from './device.ts';
 import type { RunHooks, StageName } from './events.ts';
@@ -26,6 +28,9 @@ export interface StageOutcome {
   readonly info: StageInfo;
 }
 
+/** Stages that leave something to go on with when they fail, which only the settings of the time fit to. */
+const SLOW: ReadonlySet<StageName | undefined> = new Set<StageName>(['embed', 'prompt', 'train']);
+
 /** config.json: the resolved configuration and the images it is for. */
 export interface RunConfig extends Config {
   /** Absolute paths of folders, files or lists. */
@@ -42,6 +47,9 @@ export class Run {
   readonly unlock: () => Promise<void>;
   /** Outcomes of the stages that ran or were skipped since the run was opened. */
   readonly outcomes: Partial<Record<StageName, StageOutcome>> = {};
+  /** config.json as it was before this command changed its settings. */
+  former: string | undefined;
+  #begun: StageName | undefined;
   readonly #open: FileRows[] = [];
   #clip: Promise<Clip> | undefined;
   #modelHash: Promise<string> | undefined;
@@ -84,6 +92,7 @@ export class Run {
       this.hooks.onEvent?.({ type: 'stage', stage: name, state: 'skip', seconds: done.seconds, info: done.info });
       return this.#record(name, { seconds: done.seconds, skipped: true, info: done.info });
     }
+    this.#begun = name;
     this.hooks.onEvent?.({ type: 'stage', stage: name, state: 'start' });
     const started = performance.now();
     const info = await compute(key);
@@ -126,6 +135,13 @@ export class Run {
     return this.#modelHash;
   }
 
+  /** Takes back the settings of a command that failed before it changed anything: a mistyped one must not stay. */
+  async takeBack(): Promise<void> {
+    const changed = Object.values(this.outcomes).some(({ skipped }) => !skipped) || SLOW.has(this.#begun);
+    if (this.former === undefined || changed || this.hooks.signal?.aborted) return;
+    await writeAtomic(this.path('config.json'), this.former);
+  }
+
   async dispose(): Promise<void> {
     const clip = await this.#clip?.catch(() => undefined);
     this.#clip = undefined;
@@ -142,7 +158,7 @@ export class Run {
 
 /**
  * Makes a run folder, or opens one to go on with.
- * @throws S3aError RUN_EXISTS when there is a run and `resume` is not set, RUN when the folder holds something else, RUN_IN_USE
+ * @throws S3aError CONFIG for what is wrong with the options, RUN_EXISTS when there is a run and `resume` is not set, RUN when the folder holds something else, RUN_IN_USE
  * when another process has it, WRITE when it cannot be made
  */
 export async function openRun(
@@ -151,6 +167,7 @@ export async function openRun(
   resume: boolean,
   hooks: RunHooks,
 ): Promise<Run> {
+  if (folder === '') throw new S3aError('CONFIG', 'the run folder has no name', 'Name it with --out.');
   // A model's folder has a config.json, too.
   if (existsSync(join(folder, 'config.json')) && existsSync(join(folder, 'manifest.json'))) {
     // A run that failed before its first stage was done (a mistyped path, say) holds nothing worth keeping.
@@ -203,10 +220,13 @@ export async function reopenRun(folder: string, overrides: Record<string, unknow
   }
   return locked(folder, async unlock => {
     await removeTemporaries(folder);
-    const stored = (await readJson(join(folder, 'config.json'))) as Record<string, unknown>;
+    const path = join(folder, 'config.json');
+    const stored = (await readJson(path)) as Record<string, unknown>;
+    const former = await readFile(path, 'utf8');
     const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
     const config = runConfig({ ...stored, ...given });
     const run = await saved(new Run(folder, config, await readManifest(folder), hooks, unlock));
+    run.former = former;
     if (hashJson(config.images) !== hashJson(stored.images)) {
       run.warn(`${folder} was made of other images; what depends on them is computed again and replaced`);
     }
@@ -230,13 +250,31 @@ async function saved(run: Run): Promise<Run> {
 
 function runConfig({ images, ...options }: Record<string, unknown>): RunConfig {
   const list = typeof images === 'string' ? [images] : images;
-  const config = parseConfig(options);
+  const config = withWholePaths(parseConfig(options));
   if (isBrought(config)) {
     if (list === undefined || (Array.isArray(list) && list.length === 0)) return { ...config, images: [] };
     throw new S3aError('CONFIG', 'images and --embeddings were given', 'Give the one or the other.');
   }
-  if (!Array.isArray(list) || list.length === 0 || !list.every(path => typeof path === 'string')) {
+  if (!Array.isArray(list) || list.length === 0 || !list.every(path => typeof path === 'string' && path !== '')) {
     throw new S3aError('CONFIG', 'no images were given', 'Name a folder of images.');
   }
   return { ...config, images: list.map(path => resolve(path)) };
+}
+
+/** What lies on this disk by its absolute path, so that the run can be gone on with from any folder. */
+function withWholePaths(config: Config): Config {
+  const { llm, pretrained } = config;
+  const keys = [
+    ...(['vocab', 'embeddings', 'prototypes', 'names', 'rows', 'llmReplay'] as const),
+    // Otherwise these are names on a server and in open_clip.
+    ...(llm === 'gguf' ? (['llmModel'] as const) : []),
+    ...(pretrained === undefined ? (['model'] as const) : []),
+  ];
+  const whole = { ...config };
+  for (const key of keys) {
+    const path = config[key];
+    if (path !== undefined && !Object.hasOwn(BUILT_IN_VOCABULARIES, path) && existsSync(path))
+      whole[key] = resolve(path);
+  }
+  return whole;
 }

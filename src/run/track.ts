@@ -2,6 +2,7 @@
 import { basename, resolve } from 'node:path';
 import { mlflowPlace } from '../track/mlflow-api.ts';
 import { openTrackers } from '../track/open.ts';
+import { allOf } from '../track/tracker.ts';
 import type { TrainProgress } from '../train/loop.ts';
 import type { Run } from './store.ts';
 
@@ -15,7 +16,8 @@ export interface Tracking {
 /** Opens the trackers of a run; what goes wrong with them is a warning and never ends the training. */
 export function trackTraining(run: Run): Tracking {
   const { track, mlflowUri, images: _, ...settings } = run.config;
-  const tracker = openTrackers(track, run.folder, { mlflowUri, onWarning: message => run.warn(message) });
+  const named = openTrackers(track, run.folder, { mlflowUri, onWarning: message => run.warn(message) });
+  const tracker = run.hooks.tracker ? allOf([named, run.hooks.tracker]) : named;
   tracker.hparams({ run: basename(resolve(run.folder)), ...settings });
   return {
     tell(progress) {

@@ -18,6 +18,7 @@ import { startWeights } from '../train/weights.ts';
 import { loadVocabulary } from '../vocab/vocabulary.ts';
 import { fitMemory, type StageMemory } from './fit-memory.ts';
 import { openModel } from './model.ts';
+import { instanceNamesOf } from './train-settings.ts';
 
 /** Memory and time of a training. */
 export interface TrainEstimate {
@@ -62,7 +63,11 @@ export async function estimateTraining(images: readonly string[], options: Confi
     const step = {
       ...{ config: model, batch: steps.micro, names: entries.length, logitScale, plan, accumulate: runs },
       ...{ weightDecay: config.weightDecay, layerDecay: config.layerDecay, clip: config.clipNorm ?? undefined },
-      ...{ gradCheckpointing: config.gradCheckpointing, precision: config.precision },
+      ...{
+        gradCheckpointing: config.gradCheckpointing,
+        precision: config.precision,
+        instanceNames: instanceNamesOf(config),
+      },
     };
     const [graph, lean] = [stepProgram(step), isLean(step)];
     const renewals = Math.max(0, config.epochs - config.renewFrom);

@@ -1,7 +1,7 @@
 /** What a run's settings are to the training of its network. */
 import { type Config, learningRates } from '../config/schema.ts';
 import { checkCalls } from '../train/calls.ts';
-import type { TrainSettings } from '../train/settings.ts';
+import type { InstanceNames, TrainSettings } from '../train/settings.ts';
 import { isWhole, type TuneSettings, tunePlan } from '../train/tune.ts';
 import type { Run } from './store.ts';
 
@@ -12,6 +12,11 @@ import type { Run } from './store.ts';
 export async function checkTuning(run: Run): Promise<void> {
   checkCalls(run.config);
   if (!isWhole(run.config)) tunePlan((await run.clip()).checkpoint.config, run.config);
+}
+
+/** Names that the teacher may give an image: the paper's chooses from the whole vocabulary. */
+export function instanceNamesOf({ method, instanceNames }: Config): InstanceNames | undefined {
+  return method === 's3a' || instanceNames === 'all' ? undefined : instanceNames;
 }
 
 /** What changes the weights, in the loop's terms. */
@@ -31,6 +36,7 @@ export function trainSettingsOf(config: Config): TrainSettings {
     emaSteps: config.emaSteps,
     threshold: config.threshold,
     instanceWeight: config.instanceWeight,
+    instanceNames: instanceNamesOf(config),
     structuralWeight: config.structuralWeight,
     renewFrom: config.renewFrom,
     voteRounds: config.rounds,

@@ -18,6 +18,7 @@ import { featuresBy } from './features.ts';
 import type { Discovered } from './label.ts';
 import { relabelOf } from './method.ts';
 import type { Named } from './prototypes.ts';
+import { withoutPath } from './scan.ts';
 import type { Run } from './store.ts';
 import { readColumns, writeColumns } from './tables.ts';
 import { type Tracking, trackTraining } from './track.ts';
@@ -96,9 +97,7 @@ export async function train(
       { folder: run.folder, report: progress => tell(run, progress, tracking), signal: run.hooks.signal },
     );
     const result = await tracking.during(training);
-    for (const { index, reason } of result.failed) {
-      run.warn(`${embedded.files[index]} could not be read during training: ${reason}`);
-    }
+    if (result.failed.length > 0) warnOfFailed(run, embedded, result.failed);
     const columns: Record<string, Int32Array> = {};
     for (const role of ROLES) columns[role] = await predict(run, embedded, named, role, result.weights);
     await writeColumns(run.path('predictions.parquet'), embedded.files, columns);
@@ -126,6 +125,13 @@ async function forgetOther(run: Run, key: string): Promise<void> {
   await rm(run.path('metrics.jsonl'), { force: true });
   await forgetTracked(run.folder);
   await writeAtomic(path, `${JSON.stringify({ key })}\n`);
+}
+
+function warnOfFailed(run: Run, { root, files }: Embedded, failed: TrainResult['failed']): void {
+  const [{ index, reason }] = failed;
+  const which = failed.length === 1 ? '1 image' : `${failed.length} images`;
+  const first = `${files[index]}: ${withoutPath(reason, root, files[index])}`;
+  run.warn(`${which} could not be read any more during the training, the first: ${first}`);
 }
 
 function tell(run: Run, progress: TrainProgress, tracking: Tracking): void {
@@ -156,13 +162,14 @@ function tell(run: Run, progress: TrainProgress, tracking: Tracking): void {
 /** Embeds all images with tuned weights and names them over the whole vocabulary. */
 async function predict(
   run: Run,
-  { root, files, width }: Embedded,
+  embedded: Embedded,
   { prototypes }: Named,
   role: Role,
   weights: TrainResult['weights'],
 ): Promise<Int32Array> {
   const { threads, device } = run.config;
-  const features = await featuresBy(run, { root, files, width }, () => weights(role));
+  const { files, width } = embedded;
+  const features = await featuresBy(run, embedded, () => weights(role), embedded.features);
   await writeNpy(run.path('embeddings', `${role}.npy`), '<f4', [files.length, width], features);
   return (await nearestNames(features, prototypes, { width, threads, device })).indices;
 }

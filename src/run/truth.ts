@@ -1,20 +1,21 @@
 /** Known labels for the images of a run: from a table, or from a folder whose sub-folders are the classes. */
 import { stat } from 'node:fs/promises';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, posix } from 'node:path';
 import { S3aError, whyOf } from '../errors.ts';
 import { listImages } from '../images/source.ts';
 import { readTable } from '../io/table.ts';
 import { normalizeName, type Vocabulary } from '../vocab/vocabulary.ts';
 import { firstLemma } from '../vocab/wordnet.ts';
 
-/** The label of a file by its name, or undefined. */
-export type Truth = (fileName: string) => string | undefined;
+/** The labels of files by their names, undefined where there is none. */
+export type Truth = (fileNames: readonly string[]) => (string | undefined)[];
 
 /**
  * Reads known labels.
  *
- * In a folder an image's class is the name of the folder it lies in; it stands for the image of the run with the same
- * relative name, or failing that with the same name, where that is unique. A table has the columns `file_name` and `label`.
+ * In a folder an image's class is the name of the folder it lies in. A table has the columns `file_name` and `label`; a row
+ * without a label says nothing. Labels are those of the images with the same relative names; where no image has such a name, of
+ * those with the same names, as far as these are unique.
  * @param path a folder, or a .csv, .jsonl or .parquet table
  * @throws S3aError LABELS for what is wrong with them, and what reading throws
  */
@@ -35,7 +36,12 @@ export async function readTruth(path: string): Promise<Truth> {
     // Two files of one name can only be told apart by their folders, unless they are of one class.
     byName.set(name, !byName.has(name) || byName.get(name) === label ? label : undefined);
   }
-  return file => exact.get(file) ?? byName.get(basename(file));
+  return files => {
+    if (files.some(file => exact.has(file))) return files.map(file => exact.get(file));
+    const times = new Map<string, number>();
+    for (const file of files) times.set(basename(file), (times.get(basename(file)) ?? 0) + 1);
+    return files.map(file => (times.get(basename(file)) === 1 ? byName.get(basename(file)) : undefined));
+  };
 }
 
 async function fromFolder(path: string): Promise<[string, string][]> {
@@ -53,12 +59,17 @@ async function fromFolder(path: string): Promise<[string, string][]> {
 
 async function fromTable(path: string): Promise<[string, string][]> {
   const rows = await readTable(path);
-  return rows.map((row, i) => {
+  return rows.flatMap((row, i): [string, string][] => {
     const { file_name: file, label } = row;
+    if (typeof file === 'string' && (label === null || label === '')) return [];
     if (typeof file === 'string' && (typeof label === 'string' || typeof label === 'number'))
-      return [file, String(label)];
+      return [[posix.normalize(file), String(label)]];
     const has = Object.keys(row).join(', ').slice(0, 100);
-    throw new S3aError('LABELS', `${path}, row ${i + 1}: no file_name or no label; its columns are ${has}`);
+    throw new S3aError(
+      'LABELS',
+      `${path}, row ${i + 1}: no file_name or no label; its columns are ${has}`,
+      'The first line of a .csv file is file_name,label with a comma between the two, as in all other lines.',
+    );
   });
 }
 

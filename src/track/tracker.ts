@@ -4,6 +4,7 @@ import { S3aError } from '../errors.ts';
 /** How what was tracked came to its end; `stopped` may go on later. */
 export type Outcome = 'finished' | 'stopped' | 'failed';
 
+/** What a training tells its figures to. */
 export interface Tracker {
   /**
    * Records the figures of a step; steps come in rising order. Returns at once: a disk or server that fails is told as one warning

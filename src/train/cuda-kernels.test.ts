@@ -148,7 +148,12 @@ const RESIDUAL = {
   },
   'residual, mean': { vision_config: { ...residual, widths: [8, 16], block: 'bottleneck', pool: 'mean' } },
 };
-const STEPS: Partial<StepOptions>[] = [{}, { gradCheckpointing: true }, { clip: 1, accumulate: 2 }];
+const STEPS: Partial<StepOptions>[] = [
+  {},
+  { instanceNames: 'found' },
+  { gradCheckpointing: true },
+  { clip: 1, accumulate: 2 },
+];
 const TUNES: TuneSettings[] = [{ tune: 'lora' }, { tune: 'last-blocks' }, { tune: 'head' }, { patchDropout: 0.5 }];
 
 /** All kinds of steps of a tower. */

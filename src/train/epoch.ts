@@ -2,7 +2,7 @@
 import type { Failure } from '../images/batch.ts';
 import { callsOf, type FedRun, resultsOf } from './calls.ts';
 import type { StepTime } from './clock.ts';
-import { feedsOf, meanOf, type StepReport } from './feeds.ts';
+import { feedsOf, labelsFor, meanOf, type StepReport } from './feeds.ts';
 import type { StepMetrics } from './metrics.ts';
 import type { OpenTraining } from './open.ts';
 import { checkLoss } from './precision.ts';
@@ -53,6 +53,7 @@ async function* runsOf(
   const { settings, steps, runs } = plan;
   const { threshold, instanceWeight, structuralWeight } = settings;
   const first = at.step;
+  const labels = labelsFor(graph, at.structural);
   let run = 0;
   for await (const batch of source.batches({ indices, batchSize: steps.micro, epoch: at.epoch })) {
     // Calls are made ahead, so this step is not the one that the training stands at.
@@ -61,7 +62,7 @@ async function* runsOf(
     const sums: Record<string, number> = runs > 1 ? { keep: part === 0 ? 0 : 1, apply: part + 1 === runs ? 1 : 0 } : {};
     const count: Record<string, number> = options.precision === 'amp' ? {} : { step: step + 1 };
     const scalars = { ...rates, ...sums, ...count, threshold, instanceWeight, structuralWeight };
-    yield { feeds: feedsOf(batch, at.structural, steps.micro, graph, scalars), rates, unreadable: batch.failed };
+    yield { feeds: feedsOf(batch, labels, steps.micro, graph, scalars), rates, unreadable: batch.failed };
     run++;
   }
 }

@@ -12,15 +12,39 @@ export interface StepReport extends Record<string, TensorData> {
   gradientNorm: Float32Array;
 }
 
+/** Structural labels as a graph takes them. */
+export interface FedLabels {
+  /** [N] labels of all images, −1 where there is none. */
+  readonly structural: Int32Array;
+  /** Of the graph's input `instanceNames` [V], where it has one. */
+  readonly instanceNames?: Float32Array;
+}
+
+// Far below any logit: scaled cosines are some hundreds at most.
+const CLOSED = -1e4;
+
+/**
+ * The structural labels with the names that they leave to the teacher: those that some image has, all where none has one.
+ * @param structural [N]
+ */
+export function labelsFor(graph: Program, structural: Int32Array): FedLabels {
+  const names = graph.inputs.get('instanceNames');
+  if (!names) return { structural };
+  const found = structural.filter(label => label >= 0);
+  const instanceNames = new Float32Array(sizeOf(names.shape)).fill(found.length > 0 ? CLOSED : 0);
+  for (const label of found) instanceNames[label] = 0;
+  return { structural, instanceNames };
+}
+
 /**
  * Inputs of the graph of `stepProgram`; rows of images that could not be read are zeros, and not present.
- * @param structural [N] labels of all images
+ * @param labels of all images
  * @param rows B
  * @param graph that is fed
  */
 export function feedsOf(
   { indices, inputs }: SourceBatch,
-  structural: Int32Array,
+  { structural, instanceNames }: FedLabels,
   rows: number,
   graph: Program,
   scalars: Readonly<Record<string, number>>,
@@ -42,6 +66,7 @@ export function feedsOf(
     ...Object.fromEntries(Object.entries(inputs).map(([name, data]) => [name, filled(name, data)])),
     structural: labels,
     present: new Float32Array(rows).fill(1, 0, indices.length),
+    ...(instanceNames ? { instanceNames } : {}),
     ...Object.fromEntries(Object.entries(scalars).map(([name, value]) => [name, Float32Array.of(value)])),
   };
 }

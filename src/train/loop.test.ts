@@ -247,6 +247,13 @@ describe('a training that is interrupted and called again ends in the same bytes
     expect(await interrupted('parts stopped', [5], data, { microBatch: 2 })).toEqual(whole);
     expect(await remains('parts stopped')).toEqual(await remains('parts'));
   });
+
+  it('with a teacher that keeps to the names found, which renewals change', async () => {
+    const whole = await run('found', { instanceNames: 'found' });
+    expect(whole).not.toEqual(trained);
+    expect(await interrupted('found stopped', [1, 8], data, { instanceNames: 'found' })).toEqual(whole);
+    expect(await remains('found stopped')).toEqual(await remains('found'));
+  });
 });
 
 describe('several steps in a call of the device', () => {
@@ -281,6 +288,12 @@ describe('several steps in a call of the device', () => {
     }
     expect(await run(folder, { stepsPerExecution: 2 })).toEqual(trained);
     expectSameButNorms(await remains(folder), reference);
+  });
+
+  it('take the names found by a renewal from step to step', async () => {
+    const single = await run('single found', { instanceNames: 'found' });
+    expect(await run('calls found', { instanceNames: 'found', stepsPerExecution: 2 })).toEqual(single);
+    expectSameButNorms(await remains('calls found'), await remains('single found'));
   });
 
   it.each([

@@ -30,6 +30,8 @@ export interface LossInputs {
   structural: Tensor;
   /** [B], 0 for a row that holds no image, else 1. */
   present: Tensor;
+  /** [V], 0 for a name that the teacher may give and a large negative number for others; default all may be given. */
+  instanceNames?: Tensor;
   /** Scalars: τ, w_ins and w_str. */
   threshold: Tensor;
   instanceWeight: Tensor;
@@ -55,7 +57,7 @@ export interface Losses {
  */
 export function selfTrainingLosses(student: Tensor, teacher: Tensor, inputs: LossInputs): Losses {
   const { head, logitScale, structural, present } = inputs;
-  const seen = pseudoLabels(teacher, head, logitScale);
+  const seen = pseudoLabels(teacher, head, logitScale, inputs.instanceNames);
   const mask = mul(cast(greater(seen.confidence, inputs.threshold), 'float32'), present);
   const known = mul(cast(greaterOrEqual(structural, 0), 'float32'), present);
   const labels = maximum(structural, 0);
@@ -71,9 +73,17 @@ export function selfTrainingLosses(student: Tensor, teacher: Tensor, inputs: Los
   };
 }
 
-/** The teacher's name for every image, int32 [B], and its probability among all names, [B]. */
-export function pseudoLabels(z: Tensor, head: Tensor, scale: number): { labels: Tensor; confidence: Tensor } {
-  const logits = gemm(z, head, undefined, { transB: true, alpha: scale }); // [B, V]
+/**
+ * The teacher's name for every image, int32 [B], and its probability among the names that it may give, [B].
+ * @param open [V], added to the logits: 0 for a name that may be given, a large negative number for others; default all may
+ */
+export function pseudoLabels(
+  z: Tensor,
+  head: Tensor,
+  scale: number,
+  open?: Tensor,
+): { labels: Tensor; confidence: Tensor } {
+  const logits = gemm(z, head, open, { transB: true, alpha: scale }); // [B, V]
   const { values, indices } = topK(logits, 1);
   // The largest probability is 1 / Σ exp(logit − largest logit).
   const confidence = reciprocal(sum(exp(sub(logits, values)), { axes: [1] }));

@@ -91,12 +91,12 @@ function keepActivations(
 /** Compiles the step and gives it the states that it begins with. */
 async function openStep(begun: BegunTraining, opened: Resources): Promise<OpenStep> {
   const { data, options, plan } = begun;
-  const { clip, gradCheckpointing, precision, stepsPerExecution, threads } = options;
+  const { clip, gradCheckpointing, precision, instanceNames, stepsPerExecution, threads } = options;
   const { device, runs, steps, tuning, settings } = plan;
   const graph = stepProgram({
     ...{ config: data.config, batch: steps.micro, names: data.prototypes.length / data.config.projection_dim },
     ...{ logitScale: data.logitScale, weightDecay: settings.weightDecay, layerDecay: settings.layerDecay },
-    ...{ clip, accumulate: runs, plan: tuning, gradCheckpointing, precision },
+    ...{ clip, accumulate: runs, plan: tuning, gradCheckpointing, precision, instanceNames },
   });
   // What is frozen is laid out for products once, and held only there; on a card the head is too.
   const frozen = tuning.frozen.length > 0 || 'cuda';

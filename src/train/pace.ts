@@ -2,7 +2,7 @@
 import { compile, type Program, type SessionOptions, sizeOf, type TensorData } from '../engine/index.ts';
 import { random } from '../random.ts';
 import { callsOf } from './calls.ts';
-import { feedsOf } from './feeds.ts';
+import { feedsOf, labelsFor } from './feeds.ts';
 import type { TrainData, Weights } from './settings.ts';
 import { imageSource, type SourceBatch } from './source.ts';
 import type { TunePlan } from './tune.ts';
@@ -58,10 +58,10 @@ async function stepPace(options: PaceOptions): Promise<Pick<Pace, 'begin' | 'fir
       if (source.kind === 'input' && !source.state && shape.length === 0)
         scalars[name] = name === 'learningRate' ? 0 : 1;
     }
-    const structural = new Int32Array(options.data.files.length);
+    const labels = labelsFor(graph, new Int32Array(options.data.files.length));
     const fed = async function* () {
       for await (const { batch, epoch } of someBatches(options))
-        yield { feeds: feedsOf(batch, structural, rows, graph, scalars), epoch };
+        yield { feeds: feedsOf(batch, labels, rows, graph, scalars), epoch };
     };
     const spans: { epoch: number; seconds: number }[] = [];
     const start = performance.now();

@@ -42,6 +42,8 @@ describe('the steps', () => {
     const plan = planSteps({ images: 37, batchSize: 128, epochs: 2 });
     expect(plan).toMatchObject({ batch: 37, micro: 37, stepsPerEpoch: 1, totalSteps: 2 });
     expect(plan.note).toBe('the batch is 37 images instead of 128: there are 37 images');
+    const one = planSteps({ images: 1, batchSize: 8, epochs: 1 });
+    expect(one.note).toBe('the batch is 1 image instead of 8: there is 1 image');
   });
 
   test('are made of whole runs', () => {

@@ -37,8 +37,16 @@ export function planSteps({ images, batchSize, microBatch, epochs, maxSteps = 10
   const micro = Math.min(microBatch ?? whole, whole);
   const batch = whole - (whole % micro);
   const stepsPerEpoch = Math.min(Math.floor(images / batch), maxSteps);
-  const why = images < batchSize ? `there are ${images} images` : `it is computed ${micro} images at a time`;
-  const note = batch === batchSize ? undefined : `the batch is ${batch} images instead of ${batchSize}: ${why}`;
+  const why =
+    images < batchSize
+      ? images === 1
+        ? 'there is 1 image'
+        : `there are ${images} images`
+      : `it is computed ${micro} images at a time`;
+  const note =
+    batch === batchSize
+      ? undefined
+      : `the batch is ${batch} ${batch === 1 ? 'image' : 'images'} instead of ${batchSize}: ${why}`;
   return { batch, micro, stepsPerEpoch, totalSteps: epochs * stepsPerEpoch, note };
 }
 

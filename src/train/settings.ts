@@ -40,6 +40,13 @@ export const METHOD_SETTINGS = {
 
 export type MethodSettings = typeof METHOD_SETTINGS;
 
+/**
+ * Names that the teacher may give an image: all of the vocabulary (METHOD §3), or found, those that some image has as its
+ * structural label.
+ */
+export const INSTANCE_NAMES = ['found', 'all'] as const;
+export type InstanceNames = (typeof INSTANCE_NAMES)[number];
+
 export interface TrainSettings extends Partial<MethodSettings>, TuneSettings {
   /** Largest norm of the gradient; default none. */
   clip?: number;
@@ -49,6 +56,8 @@ export interface TrainSettings extends Partial<MethodSettings>, TuneSettings {
   gradCheckpointing?: boolean;
   /** What the towers of a step compute in; default fp32. Structural labels are renewed in float32. */
   precision?: Precision;
+  /** Default all. */
+  instanceNames?: InstanceNames;
   /** What becomes of clusters without a name, as in `vote`. */
   starved?: Starved;
   /** How structural labels are renewed; default the vote of METHOD §3. Whatever it depends on belongs into the caller's key. */
@@ -140,13 +149,14 @@ export function trainingKey(
   plan: TunePlan,
 ): string {
   const { config, preprocess, logitScale, files, prototypes, structural, clusters } = data;
-  const { clip, microBatch, starved, precision = 'fp32' } = options;
+  const { clip, microBatch, starved, precision = 'fp32', instanceNames = 'all' } = options;
   return hashJson({
     state: STATE_FORMAT,
     settings,
     options: { clip: clip ?? null, microBatch: microBatch ?? null, starved: starved ?? null },
     ...(changesAll(plan) ? {} : { plan }),
     ...(precision === 'fp32' ? {} : { precision }),
+    ...(instanceNames === 'all' ? {} : { instanceNames }),
     vision: config.vision_config,
     preprocess,
     logitScale,

@@ -18,9 +18,10 @@ const optionsOf = (facts: TrainFacts, config: ClipConfig) => ({
   names: facts.names,
   logitScale: facts.settings.logitScale,
   clip: facts.settings.clip ?? undefined,
+  instanceNames: facts.settings.instanceNames && ('found' as const),
 });
 
-describe.each(['vit', 'resnet', 'siglip'])('ten steps of a %s equal PyTorch', name => {
+describe.each(['vit', 'resnet', 'siglip', 'found'])('ten steps of a %s equal PyTorch', name => {
   test('losses, masks, agreement, gradient norms, student and teacher', async () => {
     const record = await trainGolden(name);
     const { facts, tensors, config, start } = record;

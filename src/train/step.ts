@@ -16,6 +16,7 @@ import { selfTrainingLosses } from './losses.ts';
 import { keptTokens } from './patch-dropout.ts';
 import { type Precision, precisionShapes } from './precision.ts';
 import { blockSegments } from './segments.ts';
+import type { InstanceNames } from './settings.ts';
 import { tunedTower } from './tower.ts';
 import { type TunePlan, tunePlan } from './tune.ts';
 import { bounded, gated, gradientsOf, mapTensors, overRuns, updated } from './update.ts';
@@ -42,6 +43,8 @@ export interface StepOptions {
   gradCheckpointing?: boolean;
   /** Default fp32. */
   precision?: Precision;
+  /** Names that the teacher may give an image; default all. */
+  instanceNames?: InstanceNames;
 }
 
 /**
@@ -49,7 +52,8 @@ export interface StepOptions {
  *
  * Inputs: `weak` and `strong` [B, 3, S, S], or with kept activations `weak.0`, … and `strong.0`, …; with patch dropout int32
  * `tokens` [B·K], the tokens that the student sees; int32 `structural` [B], −1 where it is not known; `present` [B], 0 for a row
- * that holds no image, else 1; the scalars `learningRate`, `step` (1 at the first), `emaDecay`, `threshold`,
+ * that holds no image, else 1; with the instance names `found` also `instanceNames` [V], 0 for a name that the teacher may give and
+ * a large negative number for others; the scalars `learningRate`, `step` (1 at the first), `emaDecay`, `threshold`,
  * `instanceWeight`, `structuralWeight`; with `accumulate` above 1 also `keep` (0 in the first run of a step, else 1) and
  * `apply` (1 in the last, else 0). With `amp` there is no `step`: the graph counts the steps that were not skipped.
  *
@@ -63,7 +67,7 @@ export interface StepOptions {
  * images of one run, so a step is the mean of its runs.
  */
 export function stepProgram(options: StepOptions): Program {
-  const { config, batch, names, logitScale, precision } = options;
+  const { config, batch, names, logitScale, precision, instanceNames } = options;
   const plan = options.plan ?? tunePlan(config);
   const tower = tunedTower(config, plan, batch, precision);
   const tokens =
@@ -74,6 +78,7 @@ export function stepProgram(options: StepOptions): Program {
     logitScale,
     structural: input('structural', 'int32', [batch]),
     present: input('present', 'float32', [batch]),
+    instanceNames: instanceNames === 'found' ? input('instanceNames', 'float32', [names]) : undefined,
     threshold: scalar('threshold'),
     instanceWeight: scalar('instanceWeight'),
     structuralWeight: scalar('structuralWeight'),

@@ -76,4 +76,5 @@ test('deep nesting and a name of endless meanings are refused', async () => {
   await expect(loadVocabulary(deep)).rejects.toMatchObject({ code: 'VOCABULARY' });
   const same = Array.from({ length: 200_000 }, (_, i) => ({ synonyms: ['a'], gloss: `${i}` }));
   expect(() => makeVocabulary('x', same)).toThrow('vocabulary x: the name "a" has more than 100 meanings');
+  expect(makeVocabulary('x', same.slice(0, 100)).entries[0].synsets).toHaveLength(100);
 });

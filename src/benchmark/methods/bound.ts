@@ -2,7 +2,7 @@
 import { prototypes } from '../../clip/prototypes.ts';
 import { see } from '../../run/fit.ts';
 import type { Method } from '../method.ts';
-import { byNearest } from '../nearest.ts';
+import { zeroShot } from '../nearest.ts';
 
 export const bound: Method = {
   name: 'bound',
@@ -10,19 +10,12 @@ export const bound: Method = {
   about: 'Every image gets the nearest of the true names; the only method that is told them.',
   reads: [],
   knowsNames: true,
-  async run({ config, run, filesOf, test, trueNames }) {
-    const opened = await run('discovery');
-    const { embedded } = await see(opened);
-    const names = trueNames();
+  async run(context) {
+    const run = await context.run('discovery');
+    const { embedded } = await see(run);
+    const names = context.trueNames();
     // Encoded here and kept nowhere: a run folder must not show them.
-    const table = { names, prototypes: await prototypes(names, config.templates, (await opened.clip()).embedTexts) };
-    const unseen = await test();
-    return [
-      {
-        part: '',
-        train: await byNearest(filesOf(embedded), embedded, table, config),
-        ...(unseen && { test: await byNearest(filesOf(unseen), unseen, table, config) }),
-      },
-    ];
+    const rows = await prototypes(names, context.config.templates, (await run.clip()).embedTexts);
+    return [await zeroShot(context, embedded, { names, prototypes: rows })];
   },
 };

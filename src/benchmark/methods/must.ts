@@ -15,7 +15,7 @@ export const must: Method = {
     'Pseudo-labels with fairness, masked images and global-local alignment; epochs, batches, rates and averages as for S³A.',
   reads: ['train'],
   async run(context) {
-    const { run, filesOf, test, config, hooks } = context;
+    const { run, filesOf, test: unseen, config, hooks } = context;
     const own = await run('training');
     const { embedded, named } = await see(own);
     const { checkpoint, logitScale } = await own.clip();
@@ -51,7 +51,6 @@ export const must: Method = {
         },
       },
     );
-    const unseen = await test();
     const outcomes: Outcome[] = [];
     for (const part of ['student', 'teacher'] as const) {
       const table = { names: named.vocabulary.names, prototypes: result.heads[part] };

@@ -70,13 +70,12 @@ async function discovery(context: MethodContext, labels: Labels): Promise<Outcom
 }
 
 /** Student and teacher; they choose from the whole vocabulary, as their head has it (METHOD §3). */
-async function training({ config, run, filesOf, test }: MethodContext, labels: Labels): Promise<Outcome[]> {
+async function training({ config, run, filesOf, test: unseen }: MethodContext, labels: Labels): Promise<Outcome[]> {
   const own = await run('training');
   const { embedded, named, discovered } = await find(own);
   const structural = await replaced(own, discovered.voted, labels, discovered.structural);
   const trained = await train(own, embedded, named, { ...discovered, structural });
   const table = { names: named.vocabulary.names, prototypes: named.prototypes };
-  const unseen = await test();
   const outcomes: Outcome[] = [];
   for (const part of ['student', 'teacher'] as const) {
     const { features } = trained[part];

@@ -54,6 +54,7 @@ export function benchCommand(context: Context): Command {
   addSettings(addCommon(command), ({ key }) => !NOT_HERE.has(key)).addHelpText('after', about());
   return command.action(async (protocols: string[], flags: BenchFlags) => {
     const { out = join('runs', `bench-${protocols[0].replace(/\.json$/, '').replaceAll(/[/\\]/g, '-')}`) } = flags;
+    if (out === '') throw new S3aError('CONFIG', 'the folder of the results has no name', 'Name it with --out.');
     const { data, methods, seeds, resume, partial, trained, keepRuns } = flags;
     const semanticModel = flags.semanticModel === true ? SEMANTIC_MODEL : flags.semanticModel;
     const sources = settingSources(command);

@@ -3,6 +3,7 @@ import { basename, extname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { resolveConfig, resolveOverrides } from '../../config/resolve.ts';
 import { messageOf } from '../../errors.ts';
+import { listImages } from '../../images/source.ts';
 import type { RunHooks, RunSummary } from '../../run/events.ts';
 import { discover, fit } from '../../run/fit.ts';
 import { estimateBound } from '../../run/prompt-estimate.ts';
@@ -59,6 +60,8 @@ export function fitCommand(verb: keyof typeof VERBS, context: Context): Command 
     const sources = settingSources(command);
     if (options.dryRun) {
       const config = await resolveConfig(sources);
+      // What can be estimated without them would hide that there are none.
+      if (images.length > 0) await listImages(images, { recursive: config.recursive });
       const training = verb === 'fit' ? await estimateTraining(images, config).catch(messageOf) : undefined;
       return showEstimate(context, options, await estimateBound(config), training);
     }

@@ -1,8 +1,10 @@
 /** `s3a predict`: labels for new images. */
+import { dirname, resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { resolveOverrides } from '../../config/resolve.ts';
 import { parseConfig } from '../../config/schema.ts';
-import { type Column, csvText, writeTable } from '../../io/table.ts';
+import { makeFolder } from '../../io/atomic-write.ts';
+import { type Column, checkTablePath, csvText, writeTable } from '../../io/table.ts';
 import { type Prediction, predict } from '../../run/predict.ts';
 import { addCommon, type CommonOptions, type Context, perform } from '../context.ts';
 import { addSettings, settingSources } from '../flags.ts';
@@ -43,6 +45,11 @@ Examples:
     const given = await resolveOverrides(settingSources(command));
     const { templates: _, ...settings } = parseConfig(given);
     const { top, vocab, vocabulary: wholeVocabulary, format, out } = options;
+    if (out !== undefined) {
+      // What would be wrong with the file in the end is wrong before the work, too.
+      checkTablePath(out);
+      await makeFolder(dirname(resolve(out)));
+    }
     await perform(
       context,
       options,

@@ -155,9 +155,13 @@ function arranged(
 ): Float32Array<ArrayBuffer> {
   const perRow = data.length / (shape[0] ?? 1);
   const part = rows ? data.slice(rows[0] * perRow, rows[1] * perRow) : data;
-  if (!transposed) return part;
-  const [height, width] = [part.length / shape[1], shape[1]];
-  const out = new Float32Array(part.length);
-  for (let i = 0; i < height; i++) for (let j = 0; j < width; j++) out[j * height + i] = part[i * width + j];
+  return transposed ? turned(part, shape[1]) : part;
+}
+
+/** The transposed of a matrix [rows, columns]. */
+export function turned<T extends Float32Array | Int8Array>(matrix: T, columns: number): T {
+  const rows = matrix.length / columns;
+  const out = matrix.slice() as T;
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = matrix[i * columns + j];
   return out;
 }

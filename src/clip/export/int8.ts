@@ -4,6 +4,7 @@
  * reduce_range.
  */
 import { DATA_TYPE, type NodeFields } from '../../engine/proto.ts';
+import { turned } from '../checkpoint/source.ts';
 import type { Graph, Weight } from './graph.ts';
 
 /** Nodes and weights that take the place of one node. */
@@ -68,7 +69,7 @@ function integerProduct(node: NodeFields, weight: Weight, quantised: Set<string>
         name: values,
         type: 'int8',
         shape: [inner, out],
-        data: () => transposed(quantiseRows(weight.data() as Float32Array, scales), out, inner),
+        data: () => turned(quantiseRows(weight.data() as Float32Array, scales), inner),
       },
       { name: scale, type: 'float32', shape: [out], data: () => scales },
     ],
@@ -157,12 +158,6 @@ export function quantiseTable(values: Float32Array, scale: number, zero: number)
   for (let i = 0; i < out.length; i++) {
     out[i] = Math.max(0, Math.min(255, roundHalfEven(Math.fround(values[i] / scale)) + zero));
   }
-  return out;
-}
-
-function transposed(values: Int8Array, rows: number, columns: number): Int8Array {
-  const out = new Int8Array(values.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = values[i * columns + j];
   return out;
 }
 

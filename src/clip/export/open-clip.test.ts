@@ -6,7 +6,7 @@ import { writeAtomic } from '../../io/atomic-write.ts';
 import { readJson } from '../../io/json.ts';
 import { clipParameters, loadCheckpoint } from '../checkpoint/checkpoint.ts';
 import { parseClipConfig } from '../towers/config.ts';
-import { openClipModel, writeOpenClip } from './open-clip.ts';
+import { openClipForm, writeOpenClip } from './open-clip.ts';
 
 const goldens = new URL('../../../test/goldens/clip/', import.meta.url).pathname;
 let folder: string;
@@ -49,12 +49,12 @@ describe.each(['quick_gelu', 'gelu'])('%s as open_clip has it', name => {
 
 test('models that open_clip has no form for are refused', () => {
   const text_config = { hidden_act: 'gelu' };
-  expect(() => openClipModel(parseClipConfig({ model_type: 'siglip' }))).toThrow(/no form for the weights of a SigLIP/);
-  expect(() => openClipModel(parseClipConfig({ text_config }))).toThrow('the activations quick_gelu and gelu');
+  expect(() => openClipForm(parseClipConfig({ model_type: 'siglip' }))).toThrow(/no form for the weights of a SigLIP/);
+  expect(() => openClipForm(parseClipConfig({ text_config }))).toThrow('the activations quick_gelu and gelu');
   const vision_config = { model_type: 's3a_resnet', image_size: 16, stem_width: 4, widths: [4], blocks: [1] };
   const resnet = parseClipConfig({
     vision_config: { ...vision_config, block: 'basic', pool: 'mean', num_attention_heads: 2 },
   });
-  expect(() => openClipModel(resnet)).toThrow('an image tower of the type s3a_resnet');
-  expect(openClipModel(parseClipConfig({})).projection_dim).toBe(512);
+  expect(() => openClipForm(resnet)).toThrow('an image tower of the type s3a_resnet');
+  expect(openClipForm(parseClipConfig({})).projection_dim).toBe(512);
 });

@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { S3aError } from '../../errors.ts';
 import { writeAtomic } from '../../io/atomic-write.ts';
 import { stableStringify } from '../../io/json.ts';
-import { type TensorToWrite, writeSafetensors } from '../../io/safetensors.ts';
+import { writeSafetensors } from '../../io/safetensors.ts';
+import { clipParameters } from '../checkpoint/checkpoint.ts';
+import { locateOpenClip } from '../checkpoint/formats/open-clip-names.ts';
+import { turned } from '../checkpoint/source.ts';
 import type { Preprocess } from '../preprocess.ts';
 import { clipTokenizerFiles } from '../tokenizer/clip-vocabulary.ts';
 import type { ClipConfig, EncoderConfig, SiglipConfig, VitConfig } from '../towers/config.ts';
@@ -22,19 +25,15 @@ export async function writeOpenClip(
   weights: Weights,
   { preprocess, tokenizer, dtype }: { preprocess: Preprocess; tokenizer: unknown; dtype: 'float32' | 'float16' },
 ): Promise<void> {
-  const config = openClipModel(model);
-  const type = dtype === 'float16' ? 'F16' : 'F32';
-  const tensors: Record<string, TensorToWrite> = {};
-  for (const [name, { shape, data }] of Object.entries(openClipWeights(config, weights))) {
-    tensors[name] = { dtype: type, shape, data };
-  }
+  const config = openClipForm(model);
+  const tensors = openClipWeights(config, weights, dtype === 'float16' ? 'F16' : 'F32');
   await writeSafetensors(join(folder, 'open_clip_model.safetensors'), tensors);
   const json = { model_cfg: modelJson(config, tokenizer), preprocess_cfg: preprocessJson(preprocess) };
   await writeAtomic(join(folder, 'open_clip_config.json'), `${JSON.stringify(json, null, 2)}\n`);
 }
 
 /** The config, when open_clip has a model of its form; throws S3aError EXPORT. */
-export function openClipModel(config: ClipConfig): VitClipConfig {
+export function openClipForm(config: ClipConfig): VitClipConfig {
   const refused = (what: string): S3aError =>
     new S3aError('EXPORT', `open_clip has no form for ${what}`, 'Leave --open-clip out.');
   const { vision_config: vision, text_config: text } = config;
@@ -46,80 +45,20 @@ export function openClipModel(config: ClipConfig): VitClipConfig {
   return config as VitClipConfig;
 }
 
-interface Matrix {
-  readonly shape: readonly number[];
-  readonly data: Float32Array;
-}
-
-function openClipWeights(config: VitClipConfig, weights: Weights): Record<string, Matrix> {
-  const { vision_config: vision, text_config: text, projection_dim: width } = config;
-  const patch = [vision.hidden_size, 3, vision.patch_size, vision.patch_size];
-  const rows = (name: string, columns: number): Matrix => ({
-    shape: [weights[name].length / columns, columns],
-    data: weights[name],
-  });
-  const vector = (name: string): Matrix => ({ shape: [weights[name].length], data: weights[name] });
-  const norm = (ours: string, theirs: string): Record<string, Matrix> => ({
-    [`${theirs}.weight`]: vector(`${ours}.weight`),
-    [`${theirs}.bias`]: vector(`${ours}.bias`),
-  });
-  return {
-    'visual.class_embedding': vector('vision_model.embeddings.class_embedding'),
-    'visual.conv1.weight': { shape: patch, data: weights['vision_model.embeddings.patch_embedding.weight'] },
-    'visual.positional_embedding': rows('vision_model.embeddings.position_embedding.weight', vision.hidden_size),
-    ...norm('vision_model.pre_layrnorm', 'visual.ln_pre'),
-    ...blocks(vision, weights, 'vision_model', 'visual.transformer'),
-    ...norm('vision_model.post_layernorm', 'visual.ln_post'),
-    'visual.proj': turned(weights['visual_projection.weight'], width, vision.hidden_size),
-    'token_embedding.weight': rows('text_model.embeddings.token_embedding.weight', text.hidden_size),
-    positional_embedding: rows('text_model.embeddings.position_embedding.weight', text.hidden_size),
-    ...blocks(text, weights, 'text_model', 'transformer'),
-    ...norm('text_model.final_layer_norm', 'ln_final'),
-    text_projection: turned(weights['text_projection.weight'], width, text.hidden_size),
-    logit_scale: { shape: [], data: weights.logit_scale },
-  };
-}
-
-function blocks(config: EncoderConfig, weights: Weights, ours: string, theirs: string): Record<string, Matrix> {
-  const { hidden_size: width, intermediate_size: inner, num_hidden_layers: layers } = config;
-  const all: Record<string, Matrix> = {};
-  for (let i = 0; i < layers; i++) {
-    const [from, to] = [`${ours}.encoder.layers.${i}`, `${theirs}.resblocks.${i}`];
-    const joined = (part: string): Float32Array =>
-      concat(['q_proj', 'k_proj', 'v_proj'].map(name => weights[`${from}.self_attn.${name}.${part}`]));
-    const copy = (name: string, as: string, shape: readonly number[]): void => {
-      all[`${to}.${as}`] = { shape, data: weights[`${from}.${name}`] };
-    };
-    all[`${to}.attn.in_proj_weight`] = { shape: [3 * width, width], data: joined('weight') };
-    all[`${to}.attn.in_proj_bias`] = { shape: [3 * width], data: joined('bias') };
-    copy('self_attn.out_proj.weight', 'attn.out_proj.weight', [width, width]);
-    copy('self_attn.out_proj.bias', 'attn.out_proj.bias', [width]);
-    for (const part of ['weight', 'bias']) {
-      copy(`layer_norm1.${part}`, `ln_1.${part}`, [width]);
-      copy(`layer_norm2.${part}`, `ln_2.${part}`, [width]);
-    }
-    copy('mlp.fc1.weight', 'mlp.c_fc.weight', [inner, width]);
-    copy('mlp.fc1.bias', 'mlp.c_fc.bias', [inner]);
-    copy('mlp.fc2.weight', 'mlp.c_proj.weight', [width, inner]);
-    copy('mlp.fc2.bias', 'mlp.c_proj.bias', [width]);
+/** The weights where `locateOpenClip` finds them. */
+function openClipWeights(config: VitClipConfig, weights: Weights, dtype: 'F16' | 'F32') {
+  const tensors: Record<string, { dtype: 'F16' | 'F32'; shape: readonly number[]; data: Float32Array }> = {};
+  for (const { name: ours, shape } of clipParameters(config)) {
+    const { name, rows, transposed } = locateOpenClip(config, '', ours);
+    const data = weights[ours];
+    if (rows) {
+      // Query, key and value.
+      tensors[name] ??= { dtype, shape: [3 * shape[0], ...shape.slice(1)], data: new Float32Array(3 * data.length) };
+      tensors[name].data.set(data, (rows[0] / shape[0]) * data.length);
+    } else if (transposed) tensors[name] = { dtype, shape: shape.toReversed(), data: turned(data, shape[1]) };
+    else tensors[name] = { dtype, shape, data };
   }
-  return all;
-}
-
-function concat(parts: readonly Float32Array[]): Float32Array {
-  const out = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
-function turned(data: Float32Array, rows: number, columns: number): Matrix {
-  const out = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j];
-  return { shape: [columns, rows], data: out };
+  return tensors;
 }
 
 function modelJson(config: VitClipConfig, tokenizer: unknown): object {

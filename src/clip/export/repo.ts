@@ -9,7 +9,7 @@ import type { Preprocess } from '../preprocess.ts';
 import type { ClipConfig } from '../towers/config.ts';
 import type { Weights } from './graph.ts';
 import { exportOnnx, type Precision } from './onnx.ts';
-import { openClipModel, writeOpenClip } from './open-clip.ts';
+import { openClipForm, writeOpenClip } from './open-clip.ts';
 
 export interface RepoContents {
   readonly config: ClipConfig;
@@ -36,7 +36,7 @@ export interface RepoOptions {
  * @throws S3aError EXPORT
  */
 export function planRepo(config: ClipConfig, { dtype = 'float32', onnx = [], openClip }: RepoOptions): number {
-  if (openClip) openClipModel(config);
+  if (openClip) openClipForm(config);
   const count = clipParameters(config).reduce((sum, { shape }) => sum + sizeOf(shape), 0);
   const width = dtype === 'float16' ? 2 : 4;
   const widths = { float32: 4, float16: 2, int8: 1 };

@@ -68,19 +68,23 @@ async function readVocab(path: string): Promise<Record<string, number>> {
 }
 
 async function readMerges(path: string): Promise<[string, string][]> {
-  let text: string;
-  try {
-    const { size } = statSync(path);
-    if (size > MAX_MERGES) throw new S3aError('TOKENIZER', `${path} has ${size} bytes, at most ${MAX_MERGES}`);
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof S3aError) throw error;
-    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
-  }
+  const text = (await readBounded(path, MAX_MERGES)).toString('utf8');
   const lines = text.split(/\r?\n/).filter(line => line !== '' && !line.startsWith('#version'));
   return lines.map((line, i) => {
     const parts = line.split(' ');
     if (parts.length !== 2) throw new S3aError('TOKENIZER', `${path}: merge ${i + 1} is not two parts`);
     return [parts[0], parts[1]];
   });
+}
+
+/** The bytes of a file of at most `most`. Throws S3aError TOKENIZER for a longer one, READ. */
+export async function readBounded(path: string, most: number): Promise<Buffer> {
+  try {
+    const { size } = statSync(path);
+    if (size > most) throw new S3aError('TOKENIZER', `${path} has ${size} bytes, at most ${most}`);
+    return await readFile(path);
+  } catch (error) {
+    if (error instanceof S3aError) throw error;
+    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
+  }
 }

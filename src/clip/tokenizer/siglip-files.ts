@@ -1,10 +1,9 @@
 /** The tokenizer that a SigLIP folder brings: tokenizer.json, or spiece.model alone. */
-import { existsSync, statSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { messageOf, S3aError } from '../../errors.ts';
+import { S3aError } from '../../errors.ts';
 import { readJson } from '../../io/json.ts';
-import type { FoundTokenizer } from './files.ts';
+import { type FoundTokenizer, readBounded } from './files.ts';
 import { MAX_SPIECE, spieceJson } from './spiece.ts';
 
 /**
@@ -15,7 +14,7 @@ export async function readSiglipTokenizer(folder: string): Promise<FoundTokenize
   const [json, config, spiece] = ['tokenizer.json', 'tokenizer_config.json', 'spiece.model'].map(name =>
     join(folder, name),
   );
-  const sentencepiece = existsSync(spiece) ? await readSpiece(spiece) : undefined;
+  const sentencepiece = existsSync(spiece) ? await readBounded(spiece, MAX_SPIECE) : undefined;
   const tokenizerPlace = existsSync(json) ? json : spiece;
   if (tokenizerPlace === spiece && !sentencepiece) {
     throw new S3aError(
@@ -34,15 +33,4 @@ export async function readSiglipTokenizer(folder: string): Promise<FoundTokenize
     ...(existsSync(config) && { configPath: config }),
     notes: [],
   };
-}
-
-async function readSpiece(path: string): Promise<Uint8Array> {
-  try {
-    const { size } = statSync(path);
-    if (size > MAX_SPIECE) throw new S3aError('TOKENIZER', `${path} has ${size} bytes, at most ${MAX_SPIECE}`);
-    return await readFile(path);
-  } catch (error) {
-    if (error instanceof S3aError) throw error;
-    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
-  }
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { TRACKERS } from '../../track/open.ts';
 import { PRECISIONS } from '../../train/precision.ts';
+import { INSTANCE_NAMES } from '../../train/settings.ts';
 import { TUNES } from '../../train/tune.ts';
 import { count, share, text } from './kinds.ts';
 
@@ -72,6 +73,12 @@ export const trainFields = {
     .describe('Factor of the learning rate from each layer to the one before it'),
   clipNorm: z.number().positive().nullable().default(null).describe('Greatest norm of the gradient; default no limit'),
   threshold: share().default(0.5).describe('Confidence above which the teacher labels an image for the student'),
+  instanceNames: z
+    .enum(INSTANCE_NAMES)
+    .default('found')
+    .describe(
+      'Names that the teacher may give an image, with --method auto: found (some structural label has it) or all',
+    ),
   instanceWeight: z.number().min(0).max(1000).default(1).describe('Weight of the instance loss'),
   structuralWeight: z.number().min(0).max(1000).default(0.25).describe('Weight of the structural loss'),
   emaStart: share().default(0.999).describe("Decay of the teacher's average at the first step"),

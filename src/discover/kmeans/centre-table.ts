@@ -83,9 +83,9 @@ export class CentreTable {
     return distances;
   }
 
-  /** Puts near centres into one group, once in a run; true when this changed the slots. */
-  group(): boolean {
-    if (this.#grouped) return false;
+  /** Puts near centres into one group, once in a run. */
+  group(): void {
+    if (this.#grouped) return;
     this.#grouped = true;
     this.order = groupOrder(this.#centres, this.#slice.width);
     this.halves.fill(Number.POSITIVE_INFINITY);
@@ -94,7 +94,6 @@ export class CentreTable {
       if (centre >= 0) this.slotOf[centre] = slot;
     });
     this.#place(this.slotOf.keys());
-    return true;
   }
 
   /** The address of the centre in a slot. */

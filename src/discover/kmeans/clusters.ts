@@ -1,4 +1,5 @@
 /** The clusters of one run of k-means: exact sums, their means, and what changed, so that what did not is left alone. */
+import { takeRows } from '../row-pass.ts';
 import type { Assigned } from './assigner.ts';
 import { moveCentres } from './means.ts';
 
@@ -13,10 +14,8 @@ export class Clusters {
   /** The centres that the slices do not know yet. */
   moved: Int32Array;
   readonly #width: number;
-  /** Clusters whose sums changed with the last assignment, and those whose share of the inertia must be computed. */
+  /** Clusters whose sums changed with the last assignment. */
   readonly #touched: Uint8Array;
-  readonly #stale: Uint8Array;
-  readonly #costs: Float64Array;
   #displaced = false;
 
   /** @param start [k, width] */
@@ -29,17 +28,11 @@ export class Clusters {
     this.rounded = start.slice();
     this.moved = Int32Array.from({ length: this.k }, (_, c) => c);
     this.#touched = new Uint8Array(this.k);
-    this.#stale = new Uint8Array(this.k).fill(1);
-    this.#costs = new Float64Array(this.k);
   }
 
   /** The rows of `moved`, [moved.length, width]. */
   movedRows(): Float32Array {
-    const rows = new Float32Array(this.moved.length * this.#width);
-    this.moved.forEach((c, i) => {
-      rows.set(this.rounded.subarray(c * this.#width, (c + 1) * this.#width), i * this.#width);
-    });
-    return rows;
+    return takeRows(this.rounded, this.#width, this.moved);
   }
 
   /** Takes over what an assignment changed. The sums are exact, so the order of the slices does not show. */
@@ -51,7 +44,6 @@ export class Clusters {
       for (let c = 0; c < this.k; c++) this.sizes[c] += sizes[c];
       changed.forEach((c, i) => {
         this.#touched[c] = 1;
-        this.#stale[c] = 1;
         for (let d = 0; d < this.#width; d++) this.sums[c * this.#width + d] += changes[i * padded + d];
       });
     }
@@ -69,24 +61,6 @@ export class Clusters {
     return (total / count - squares) / this.#width;
   }
 
-  /** The sum of squared distances of all images, whose squared lengths add up to `total`, from the rounded centres. */
-  inertia(total: number): number {
-    for (let c = 0; c < this.k; c++) {
-      if (!this.#stale[c]) continue;
-      let [product, norm] = [0, 0];
-      for (let at = c * this.#width; at < (c + 1) * this.#width; at++) {
-        product += this.sums[at] * this.rounded[at];
-        norm += this.rounded[at] * this.rounded[at];
-      }
-      this.#costs[c] = this.sizes[c] * norm - 2 * product;
-    }
-    this.#stale.fill(0);
-    return Math.max(
-      0,
-      this.#costs.reduce((sum, cost) => sum + cost, total),
-    );
-  }
-
   /**
    * Moves the centres to the means.
    * @param displaced sums and sizes to use instead, where images were moved into empty clusters
@@ -99,7 +73,6 @@ export class Clusters {
       const shift = moveCentres(this.centres, sums, sizes);
       this.centres.set(sums);
       this.rounded.set(sums);
-      this.#stale.fill(1);
       this.moved = Int32Array.from({ length: this.k }, (_, c) => c);
       this.#displaced = displaced !== undefined;
       return shift;
@@ -109,7 +82,6 @@ export class Clusters {
     for (let c = 0; c < this.k; c++) {
       if (!this.#touched[c]) continue;
       moved.push(c);
-      this.#stale[c] = 1;
       for (let at = c * this.#width; at < (c + 1) * this.#width; at++) {
         const mean = this.sums[at] / this.sizes[c];
         shift += (mean - this.centres[at]) ** 2;

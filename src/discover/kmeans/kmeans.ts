@@ -90,7 +90,11 @@ export class KMeans {
     while (iterations < maxIterations && !settled) {
       const { moved, compared } = await assign(++iterations);
       if (iterations === 1) least = tolerance * clusters.variance(total);
-      onIteration?.(iterations, clusters.inertia(total), compared / this.count);
+      onIteration?.(
+        iterations,
+        inertiaOf(total, clusters.sums, clusters.sizes, clusters.rounded),
+        compared / this.count,
+      );
       const shift = clusters.move(await this.#filled(clusters));
       settled = moved === 0;
       if (shift <= least) break;

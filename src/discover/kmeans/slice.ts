@@ -1,6 +1,7 @@
 /** Some of the images of a clustering in a WebAssembly memory, with their lengths, their bytes for the filter, and tables. */
 import { ScoreFilter } from './filter.ts';
 import { GROUP, type Kernel, paddedWidth, returnKernel, takeKernel } from './kernel.ts';
+import { meanRow, stepOf } from './rounding.ts';
 
 /** Bytes of a memory that rows may take; addresses end at 4 GB, and tables lie behind the rows. */
 export const MOST_BYTES = 3 * 2 ** 30;
@@ -113,33 +114,14 @@ export class ImageSlice {
   async #scale(): Promise<QuantisedRows> {
     const filter = await ScoreFilter.open(this.padded, GROUP);
     const { buffer } = this.kernel.memory;
-    const mean = new Float32Array(buffer, MEAN, this.padded).fill(0);
-    const sample = Math.ceil(this.count / 512);
-    const looked: number[] = [];
-    for (let i = 0; i < this.count; i += sample) looked.push(i);
-    const sum = new Float64Array(this.width);
-    for (const i of looked) {
-      const row = this.values(i);
-      for (let d = 0; d < row.length; d++) sum[d] += row[d];
-    }
-    for (let d = 0; d < this.width; d++) mean[d] = sum[d] / looked.length;
-    // A range that holds whole rows in 99 of 100 cases; a value outside costs a row more than a wider step does.
-    const ranges = looked.map(i => {
-      const row = this.values(i);
-      let most = 0;
-      for (let d = 0; d < row.length; d++) {
-        const size = Math.abs(row[d] - mean[d]);
-        if (size > most) most = size;
-      }
-      return most;
-    });
-    const range = ranges.sort((a, b) => a - b)[Math.floor(0.99 * (ranges.length - 1))];
-    const step = Math.fround(Math.max(range / filter.most, 1e-30));
+    const row = (index: number): Float32Array => this.values(index);
+    const mean = meanRow(this.count, this.width, row);
+    new Float32Array(buffer, MEAN, this.padded).fill(0).set(mean);
     const [squares, errors] = [new Float32Array(this.count), new Float32Array(this.count)];
     this.#asBytes = {
       filter,
-      mean: mean.slice(0, this.width),
-      step,
+      mean,
+      step: stepOf(this.count, mean, filter.most, row),
       squares,
       errors,
       doubt: (this.padded / 4 + 16) * 2 ** -22,

@@ -4,7 +4,7 @@
  * All throw S3aError DTYPE for types that differ or that the operator has not, and SHAPE for shapes that do not broadcast.
  */
 import { S3aError } from '../../errors.ts';
-import { requireFloats, requireOneType } from '../dtype.ts';
+import { refuseTypes, requireFloats, requireOneType } from '../dtype.ts';
 import { apply, type DType, type OperatorName, type Operators, scalar, type Tensor } from '../graph.ts';
 import { broadcastShapes } from '../shape.ts';
 
@@ -17,9 +17,12 @@ function pair(operator: OperatorName, a: Operand, b: Operand): [Tensor, Tensor] 
   if (typeof a === 'number' && typeof b === 'number') {
     throw new S3aError('SHAPE', `${operator} of two numbers: one operand must be a tensor`);
   }
+  requireOneType(
+    operator,
+    [a, b].filter(operand => typeof operand !== 'number'),
+  );
   const x = typeof a === 'number' ? number(a, (b as Tensor).dtype) : a;
   const y = typeof b === 'number' ? number(b, x.dtype) : b;
-  requireOneType(operator, [x, y]);
   return [x, y];
 }
 
@@ -30,12 +33,15 @@ function number(value: number, dtype: DType): Tensor {
 
 function binary(operator: Plain, a: Operand, b: Operand, dtype?: DType): Tensor {
   const [x, y] = pair(operator, a, b);
+  if (operator !== 'Equal' && operator !== 'And') refuseTypes(operator, x, ['bool']);
   const shape = broadcastShapes(operator, x.shape, y.shape);
   return apply(operator, [x, y], {}, [{ dtype: dtype ?? x.dtype, shape }])[0];
 }
 
 function unary(operator: Plain, x: Tensor): Tensor {
-  if (operator !== 'Neg' && operator !== 'Abs') requireFloats(operator, [x]);
+  if (operator === 'Neg' || operator === 'Abs')
+    refuseTypes(operator, x, operator === 'Neg' ? ['bool', 'uint8'] : ['bool']);
+  else requireFloats(operator, [x]);
   return apply(operator, [x], {}, [x])[0];
 }
 
@@ -69,6 +75,7 @@ export function and(a: Tensor, b: Tensor): Tensor {
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   if (condition.dtype !== 'bool') throw new S3aError('DTYPE', `Where needs a bool condition, not ${condition.dtype}`);
   const [x, y] = pair('Where', a, b);
+  refuseTypes('Where', x, ['bool']);
   const shape = broadcastShapes('Where', condition.shape, broadcastShapes('Where', x.shape, y.shape));
   return apply('Where', [condition, x, y], {}, [{ dtype: x.dtype, shape }])[0];
 }

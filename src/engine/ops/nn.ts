@@ -76,6 +76,7 @@ export function l2Normalize(x: Tensor): Tensor {
 }
 
 export interface Window {
+  /** Positions from one window to the next; default 1, of a pool its kernel. */
   stride?: number;
   /** Zeros on every side. */
   padding?: number;
@@ -264,7 +265,7 @@ export function patchEmbed(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
 /**
  * Cross-entropy with hard labels, one value a row.
  * @param logits [B, V]
- * @param labels int32 [B], each in [0, V)
+ * @param labels int32 [B], each in [0, V); a row with any other label has loss 0 and no gradient
  * @returns [B]
  */
 export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {

@@ -1,5 +1,5 @@
 /** Reductions, selections and the means built on them; all throw S3aError SHAPE for axes and extents that are not there. */
-import { requireIndices } from '../dtype.ts';
+import { refuseTypes, requireIndices } from '../dtype.ts';
 import { apply, constant, type DType, type Tensor } from '../graph.ts';
 import { broadcastAxes, broadcastShapes, frontAxis, type Shape, sameShape, shapeError, sizeOf } from '../shape.ts';
 import { cast, div, maximum, mul } from './elementwise.ts';
@@ -13,7 +13,16 @@ export interface ReduceOptions {
 }
 
 function reduce(operator: 'ReduceSum' | 'ReduceMean' | 'ReduceMax', x: Tensor, options: ReduceOptions): Tensor {
-  const { keepdims = false } = options;
+  refuseTypes(operator, x, operator === 'ReduceMax' ? ['bool'] : ['bool', 'uint8']);
+  const { keepdims = false, ...others } = options;
+  // Without types `mean(x, 1)` and `{ axis: 1 }` would silently reduce all axes.
+  if (
+    !Array.isArray(options.axes ?? []) ||
+    Object.keys(others).some(name => name !== 'axes') ||
+    Object(options) !== options
+  ) {
+    throw shapeError(operator, [x.shape], 'takes { axes, keepdims }, and axes is a list');
+  }
   const axes = (options.axes ?? x.shape.map((_, i) => i)).map(axis => frontAxis(operator, x.shape, axis));
   if (new Set(axes).size !== axes.length) throw shapeError(operator, [x.shape, axes], 'an axis is named twice');
   if (axes.length === 0) return x;
@@ -65,6 +74,7 @@ export function maskedMean(x: Tensor, mask: Tensor): Tensor {
 
 /** Index of the largest entry of an axis as int32, the first of equals; no gradient. */
 export function argMax(x: Tensor, axis = -1): Tensor {
+  refuseTypes('ArgMax', x, ['bool']);
   const front = frontAxis('ArgMax', x.shape, axis);
   const shape = x.shape.filter((_, i) => i !== front);
   return cast(apply('ArgMax', [x], { axis: front }, [{ dtype: 'int64', shape }])[0], 'int32');
@@ -72,6 +82,7 @@ export function argMax(x: Tensor, axis = -1): Tensor {
 
 /** The k largest entries of the last axis, in falling order, and their int32 indices; no gradient. */
 export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
+  refuseTypes('TopK', x, ['bool']);
   if (!Number.isInteger(k) || k < 1 || k > (x.shape.at(-1) ?? 0))
     throw shapeError('TopK', [x.shape], `k = ${k} is not inside the last axis`);
   const shape = [...x.shape.slice(0, -1), k];

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { constant, type DType, input, program, scalar, state } from '../graph.ts';
 import * as ops from './index.ts';
 
+/** What only JavaScript can pass. */
+const untyped = (value: unknown) => value as never;
 const t = (...shape: number[]) => input('t', 'float32', shape);
 const typed = (dtype: DType, ...shape: number[]) => input('t', dtype, shape);
 
@@ -152,6 +154,9 @@ const shapeErrors: Record<string, [build: () => unknown, message: string][]> = {
   sum: [
     [() => ops.sum(t(2, 3), { axes: [2] }), 'ReduceSum of [2, 3]: axis 2 does not exist'],
     [() => ops.sum(t(2, 3), { axes: [1, -1] }), 'ReduceSum of [2, 3] and [1, 1]: an axis is named twice'],
+    [() => ops.sum(t(2, 3), untyped({ axis: 1 })), 'ReduceSum of [2, 3]: takes { axes, keepdims }, and axes is a list'],
+    [() => ops.sum(t(2, 3), untyped({ axes: 1 })), 'ReduceSum of [2, 3]: takes { axes, keepdims }'],
+    [() => ops.sum(t(2, 3), untyped(1)), 'ReduceSum of [2, 3]: takes { axes, keepdims }'],
   ],
   mean: [[() => ops.mean(t(2, 3), { axes: [-3] }), 'ReduceMean of [2, 3]: axis -3 does not exist']],
   max: [[() => ops.max(t(2, 3), { axes: [1.5] }), 'ReduceMax of [2, 3]: axis 1.5 does not exist']],
@@ -169,6 +174,16 @@ const shapeErrors: Record<string, [build: () => unknown, message: string][]> = {
 
 const typeErrors: [name: string, build: () => unknown, message: string][] = [
   ['add', () => ops.add(t(2), typed('int32', 2)), 'Add of float32 and int32: the types differ'],
+  ['mul', () => ops.mul(typed('bool', 2), typed('bool', 2)), 'Mul of bool: other numbers are needed'],
+  ['neg', () => ops.neg(typed('uint8', 2)), 'Neg of uint8: other numbers are needed'],
+  ['abs', () => ops.abs(typed('bool', 2)), 'Abs of bool: other numbers are needed'],
+  ['mean', () => ops.mean(ops.equal(t(2), 1)), 'ReduceMean of bool: other numbers are needed'],
+  ['sum', () => ops.sum(typed('uint8', 2)), 'ReduceSum of uint8: other numbers are needed'],
+  ['max', () => ops.max(typed('bool', 2)), 'ReduceMax of bool: other numbers are needed'],
+  ['argMax', () => ops.argMax(typed('bool', 2)), 'ArgMax of bool: other numbers are needed'],
+  ['topK', () => ops.topK(typed('bool', 2), 1), 'TopK of bool: other numbers are needed'],
+  ['a list', () => ops.add(t(2), untyped([1, 2])), 'Add of Array of length 2: tensors are needed'],
+  ['undefined', () => ops.mul(2, untyped(undefined)), 'Mul of undefined: tensors are needed'],
   ['exp', () => ops.exp(typed('int32', 2)), 'Exp of int32: floats are needed'],
   ['gelu', () => ops.gelu(typed('uint8', 2)), 'Gelu of uint8: floats are needed'],
   ['and', () => ops.and(t(2), typed('bool', 2)), 'And of float32 and bool: bool is needed'],
@@ -215,15 +230,22 @@ describe('inputs, constants and programs', () => {
   const x = input('x', 'float32', [2]);
   it.each<[string, string, () => unknown, string]>([
     ['SHAPE', 'an extent of 0', () => input('x', 'float32', [2, 0]), "input 'x' has shape [2, 0]"],
-    ['SHAPE', 'a fraction', () => state('w', [1.5]), "input 'w' has shape [1.5]"],
+    ['SHAPE', 'a fraction', () => state('w', [1.5]), "state 'w' has shape [1.5]"],
+    ['SHAPE', 'a number as shape', () => input('x', 'float32', untyped(3)), "input 'x' has the number 3 as its shape"],
+    ['SHAPE', 'no shape', () => state('w', untyped(undefined)), "state 'w' has undefined as its shape"],
+    ['DTYPE', 'an unknown type', () => input('x', untyped('float'), [2]), "input 'x' is of the unknown type 'float'"],
+    ['DTYPE', 'a list of numbers', () => constant(untyped([1, 2]), [2]), 'takes a Float32Array, not Array of length 2'],
+    ['DTYPE', 'an array of another type', () => constant(Float32Array.of(1), [1], 'int32'), 'takes a Int32Array'],
     ['SHAPE', 'a constant', () => constant(new Float32Array(3), [2]), 'constant of 3 values does not fill shape [2]'],
-    ['DTYPE', 'a scalar', () => scalar(1, 'bool'), 'a bool scalar constant is not supported'],
+    ['DTYPE', 'a scalar', () => scalar(1, 'bool'), 'a scalar constant of bool is not supported'],
     [
       'GRAPH',
       'two inputs of one name',
       () => program({ y: ops.add(x, input('x', 'float32', [2])) }),
       "two different inputs are named 'x'",
     ],
+    ['GRAPH', 'no output', () => program({}), 'a program needs an output'],
+    ['GRAPH', 'an output that is none', () => program({ y: untyped(undefined) }), "output 'y' is undefined, no tensor"],
     ['GRAPH', 'an output over an input', () => program({ x: ops.neg(x) }), "output 'x' has the name of an input"],
     ['GRAPH', 'a colon', () => program({ 'y:0': ops.neg(x) }), "'y:0' cannot name an input or output"],
     ['GRAPH', 'no name', () => program({ '': ops.neg(x) }), "'' cannot name an input or output"],

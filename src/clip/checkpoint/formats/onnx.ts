@@ -1,18 +1,15 @@
 /** Models exported to ONNX, as transformers.js has them: the weights are read back out of the graphs. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { S3aError } from '../../../errors.ts';
 import { readJson } from '../../../io/json.ts';
 import { type OnnxFile, openOnnxFile } from '../../../io/onnx-file.ts';
 import type { TensorFile } from '../../../io/tensor-file.ts';
-import { parsePreprocess } from '../../preprocess.ts';
-import { readClipTokenizer } from '../../tokenizer/files.ts';
-import { readSiglipTokenizer } from '../../tokenizer/siglip-files.ts';
 import { type ClipConfig, parseClipConfig } from '../../towers/config.ts';
 import type { Parameter } from '../../towers/parameters.ts';
 import { textParameters } from '../../towers/text.ts';
 import { visionParameters } from '../../towers/vision.ts';
 import type { ModelFormat, WeightSource } from '../source.ts';
+import { besideConfig } from './beside-config.ts';
 import { onnxPlace } from './onnx-files.ts';
 import { locateWeights } from './onnx-weights.ts';
 
@@ -28,27 +25,15 @@ export const onnxFormat: ModelFormat = {
   async open(place) {
     const found = onnxPlace(place);
     if (!found) return undefined;
-    const at = (name: string): string => join(found.folder, name);
-    const config = parseClipConfig(await readJson(at('config.json')), at('config.json'));
-    const isSigmoid = config.model_type === 'siglip';
+    const path = join(found.folder, 'config.json');
+    const config = parseClipConfig(await readJson(path), path);
     const { map, notes, files } = await mapOf(found.paths, config);
-    const tokenizer = isSigmoid
-      ? await readSiglipTokenizer(place.tokenizer ?? found.folder)
-      : await readClipTokenizer(place.tokenizer ?? found.folder, config.text_config.vocab_size);
-    const side = config.vision_config.image_size;
-    const preprocessor = at('preprocessor_config.json');
-    const usual = isSigmoid
-      ? { image_processor_type: 'SiglipImageProcessor', size: { height: side, width: side } }
-      : {};
-    const beside = [preprocessor, tokenizer.path, tokenizer.configPath].filter(path => path !== undefined);
-    const own = beside.filter(path => existsSync(path));
+    const { files: own, ...beside } = await besideConfig({ ...found, tokenizer: place.tokenizer }, config);
     return {
       config,
-      preprocess: parsePreprocess(existsSync(preprocessor) ? await readJson(preprocessor) : usual, side, preprocessor),
-      tokenizerFiles: tokenizer.tokenizerFiles,
-      tokenizerPlace: tokenizer.tokenizerPlace,
-      identity: [at('config.json'), ...own, ...found.paths, ...files],
-      notes: [...tokenizer.notes, ...notes],
+      ...beside,
+      identity: [path, ...own, ...found.paths, ...files],
+      notes: [...beside.notes, ...notes],
       openWeights: () => openMapped(found.paths, map),
       locate: name => ({ ...map.get(name)?.source, name }),
       // What the files have beside weights are numbers of the graphs; `locateWeights` refuses weights that are left over.

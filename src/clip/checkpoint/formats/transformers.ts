@@ -3,11 +3,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { S3aError } from '../../../errors.ts';
 import { readJson } from '../../../io/json.ts';
-import { parsePreprocess } from '../../preprocess.ts';
-import { readClipTokenizer } from '../../tokenizer/files.ts';
-import { readSiglipTokenizer } from '../../tokenizer/siglip-files.ts';
 import { parseClipConfig } from '../../towers/config.ts';
 import type { ModelFormat } from '../source.ts';
+import { besideConfig } from './beside-config.ts';
 import { filesOfWeights, firstIn, openWeightsFile, peek } from './weights-file.ts';
 
 // Tables of 0, 1, 2, … that older versions of transformers saved; they are no weights.
@@ -41,24 +39,11 @@ export const transformersFormat: ModelFormat = {
     }
     if (!(await isOurs(folder, name))) return undefined;
     const config = parseClipConfig(json, at('config.json'));
-    const siglip = config.model_type === 'siglip';
-    const found = siglip
-      ? await readSiglipTokenizer(tokenizer ?? folder)
-      : await readClipTokenizer(tokenizer ?? folder, config.text_config.vocab_size);
-    const preprocessor = at('preprocessor_config.json');
-    const side = config.vision_config.image_size;
-    const usual = siglip ? { image_processor_type: 'SiglipImageProcessor', size: { height: side, width: side } } : {};
-    const preprocess = existsSync(preprocessor) ? await readJson(preprocessor) : usual;
+    const { files, ...beside } = await besideConfig({ folder, tokenizer }, config);
     return {
       config,
-      preprocess: parsePreprocess(preprocess, side, preprocessor),
-      ...found,
-      identity: [
-        at('config.json'),
-        ...(await filesOfWeights(at(name))),
-        ...[preprocessor].filter(existsSync),
-        ...[found.path, found.configPath].filter(path => path !== undefined),
-      ],
+      ...beside,
+      identity: [at('config.json'), ...(await filesOfWeights(at(name))), ...files],
       openWeights: () => openWeightsFile(at(name)),
       locate: ours => ({ name: ours }),
       isExtra: theirs => BUFFERS.has(theirs),
