@@ -73,9 +73,7 @@ export function pretrainStep(config: ClipConfig, concepts: number, batch: number
   const contrast = contrastiveLoss(mul(matMul(images, texts, { transB: true }), scale), labels);
   const loss = add(imageLoss, add(mul(contrast, contrastiveWeight), mul(textLoss, textWeight)));
 
-  const names = Object.keys(weights);
-  const derived = gradient(loss, Object.values(weights));
-  const { gradients, norm } = clipGradients(Object.fromEntries(names.map((name, i) => [name, derived[i]])), 1);
+  const { gradients, norm } = clipGradients(gradient(loss, weights), 1);
   const accuracy = mean(cast(equal(argMax(imageLogits), labels), 'float32'));
   return program({
     loss,

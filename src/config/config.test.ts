@@ -67,6 +67,10 @@ describe('the schema', () => {
     [{ phraseFormats: ['{name}'] }, 'phraseFormats.0 = "{name}", but it must be a text with {name} and {phrase} in it'],
     [{ llm: 'openai' }, 'llm = "openai" needs llmModel'],
     [{ llm: 'replay' }, 'llm = "replay" needs llmReplay'],
+    [
+      { llm: 'replay', llmReplay: 'p.jsonl', embeddings: 'z.npy', prototypes: 'h.npy', names: 'n.json' },
+      'llm = "replay" has no use with embeddings',
+    ],
     [{ kMin: 60, kMax: 50 }, 'kMin = 60 is more than kMax = 50'],
     [{ lr: 0.1, minLr: 0.2 }, 'minLr = 0.2 is more than lr = 0.1'],
     [{ minLr: 0.2 }, 'minLr = 0.2 is more than lr = 0.00001'],
@@ -84,6 +88,7 @@ describe('the schema', () => {
     });
     expect(failure(() => parseConfig({ epohcs: 3 })).hint).toBe('Did you mean epochs?');
     expect(failure(() => parseConfig({ qqqqqqq: 3 })).hint).toContain('The settings are model, pretrained, device,');
+    expect(failure(() => parseConfig({ preset: 'cpu' })).hint).toContain('...PRESETS.cpu');
   });
 
   test('whatever is given, it is settings or one line of CONFIG', () => {
@@ -97,6 +102,7 @@ describe('the schema', () => {
           expect((error as S3aError).message).not.toMatch(/\n|undefined/);
         }
       }),
+      { seed: 5 },
     );
   });
 

@@ -52,6 +52,10 @@ function check(input: unknown, where: string | undefined): Config {
   const at = where === undefined ? '' : `${where}: `;
   if (issue.code === 'unrecognized_keys') {
     const [key] = issue.keys;
+    if (key === 'preset') {
+      const hint = 'In a program its settings are spread into the others: ...PRESETS.cpu.';
+      throw new S3aError('CONFIG', `${at}preset is no setting of its own here`, hint);
+    }
     const guess = nearest(
       key,
       SETTINGS.map(setting => setting.key),
@@ -89,6 +93,10 @@ function checkTogether(config: Config, where = ''): void {
   if ((given || rows !== undefined) && missing) {
     const hint = 'Features of another encoder are given by --embeddings, --prototypes and --names together.';
     throw new S3aError('CONFIG', `${at}${missing[0]} is missing`, hint);
+  }
+  if (embeddings !== undefined && (llm === 'openai' || llm === 'gguf' || llm === 'replay')) {
+    const hint = 'Leave it out: phrases would have to be embedded by the text tower of the other model.';
+    throw new S3aError('CONFIG', `${at}llm = "${llm}" has no use with embeddings`, hint);
   }
   if (kMin > kMax) throw new S3aError('CONFIG', `${at}kMin = ${kMin} is more than kMax = ${kMax}`);
   const { peak, floor } = learningRates(config);

@@ -96,6 +96,7 @@ describe('a message', () => {
           else expect(new DataView((back as Uint8Array).slice().buffer).getFloat32(0, true)).toBe(value);
         });
       }),
+      { seed: 5 },
     );
   });
 });

@@ -28,6 +28,7 @@ test('stable text is valid JSON of the same value', () => {
     fc.property(fc.jsonValue(), value => {
       expect(JSON.parse(stableStringify(value))).toEqual(JSON.parse(JSON.stringify(value)));
     }),
+    { seed: 5 },
   );
 });
 

@@ -83,7 +83,7 @@ test('any texts come back from every format, even a lone column of nothing', asy
         expect(await readTable(path)).toEqual(values.map(x => ({ x })));
       }
     }),
-    { numRuns: 60 },
+    { seed: 5, numRuns: 60 },
   );
 });
 

@@ -141,13 +141,17 @@ ${table(
 }
 
 function recipeChapter({ config, manifest, metrics }: Recipe, role: Card['role']): string {
-  const { k, rounds, candidates, llm, epochs, batchSize, seed, threshold, instanceWeight, structuralWeight } = config;
+  const { k, llm, epochs, batchSize, seed, threshold, instanceWeight, structuralWeight } = config;
   const info = (stage: keyof Manifest['stages']): Readonly<Record<string, unknown>> =>
     manifest.stages[stage]?.info ?? {};
   const discovery = [
     ['clusters', `${info('cluster').k ?? k}${k === 'estimate' ? ' (estimated)' : ''}`],
-    ['rounds of vote', String(rounds)],
-    ['candidates a cluster', String(candidates)],
+    ...(config.method === 's3a'
+      ? [
+          ['rounds of vote', String(config.rounds)],
+          ['candidates a cluster', String(config.candidates)],
+        ]
+      : []),
     ['phrases from', String(llm)],
     ['seed', String(seed)],
   ];
@@ -166,7 +170,7 @@ function recipeChapter({ config, manifest, metrics }: Recipe, role: Card['role']
   return [
     `## Recipe
 
-Method: S³A (Zhang et al., AAAI 2024): cluster, vote, prompt, realign${metrics ? ', then self-training' : ''}.${role ? ` The weights are the ${role}’s of the last step; no label was used to choose them.` : ''}
+Method: S³A (Zhang et al., AAAI 2024): cluster, vote, prompt, realign${metrics ? ', then self-training' : ''}, ${config.method === 's3a' ? 'as published' : 'by s3a’s `--method auto`'}.${role ? ` The weights are the ${role}’s of the last step; no label was used to choose them.` : ''}
 
 ${table(['setting', ''], metrics ? [...discovery, ...training] : discovery)}`,
     ...(figures.length > 0

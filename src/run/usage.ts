@@ -10,7 +10,7 @@ export interface UsageFacts {
   readonly template?: string;
 }
 
-/** Snippets for what the folder has files for. `this-folder` stands for its path, or its name on the hub. */
+/** Snippets for what the folder has files for, or '' where only s3a loads it. `this-folder` stands for its path, or its name on the hub. */
 export function usageChapter({ names, onnx, openClip = false, inPython, template }: UsageFacts): string {
   const text = JSON.stringify(template ?? 'a photo of a {}.');
   const candidates = names.length > 0 ? 'classes' : "['cat', 'dog']";
@@ -33,10 +33,10 @@ import open_clip
 model, preprocess = open_clip.create_model_from_pretrained('local-dir:this-folder')
 tokenizer = open_clip.get_tokenizer('local-dir:this-folder')
 \`\`\``;
-  return [
-    '## Use',
+  const snippets = [
     ...(inPython ? [python] : []),
     ...(onnx.length > 0 ? [javascript] : []),
     ...(openClip ? [openclip] : []),
-  ].join('\n\n');
+  ];
+  return snippets.length === 0 ? '' : ['## Use', ...snippets].join('\n\n');
 }

@@ -3,7 +3,6 @@
 import type { Preprocess } from '../clip/preprocess.ts';
 import type { ClipConfig } from '../clip/towers/config.ts';
 import { visionParameters } from '../clip/towers/vision.ts';
-import type { Starved } from '../discover/vote.ts';
 import type { Device } from '../engine/index.ts';
 import { sizeOf } from '../engine/shape.ts';
 import { S3aError } from '../errors.ts';
@@ -58,8 +57,6 @@ export interface TrainSettings extends Partial<MethodSettings>, TuneSettings {
   precision?: Precision;
   /** Default all. */
   instanceNames?: InstanceNames;
-  /** What becomes of clusters without a name, as in `vote`. */
-  starved?: Starved;
   /** How structural labels are renewed; default the vote of METHOD §3. Whatever it depends on belongs into the caller's key. */
   relabel?: Relabel;
   device?: Device;
@@ -149,11 +146,11 @@ export function trainingKey(
   plan: TunePlan,
 ): string {
   const { config, preprocess, logitScale, files, prototypes, structural, clusters } = data;
-  const { clip, microBatch, starved, precision = 'fp32', instanceNames = 'all' } = options;
+  const { clip, microBatch, precision = 'fp32', instanceNames = 'all' } = options;
   return hashJson({
     state: STATE_FORMAT,
     settings,
-    options: { clip: clip ?? null, microBatch: microBatch ?? null, starved: starved ?? null },
+    options: { clip: clip ?? null, microBatch: microBatch ?? null },
     ...(changesAll(plan) ? {} : { plan }),
     ...(precision === 'fp32' ? {} : { precision }),
     ...(instanceNames === 'all' ? {} : { instanceNames }),

@@ -1,6 +1,7 @@
 /** One step of self-training as one graph: both towers, both losses, AdamW and the teacher's average (METHOD §3). */
 import type { ClipConfig } from '../clip/towers/config.ts';
 import {
+  gradient,
   greater,
   input,
   lossScaling,
@@ -19,7 +20,7 @@ import { blockSegments } from './segments.ts';
 import type { InstanceNames } from './settings.ts';
 import { tunedTower } from './tower.ts';
 import { type TunePlan, tunePlan } from './tune.ts';
-import { bounded, gated, gradientsOf, mapTensors, overRuns, updated } from './update.ts';
+import { bounded, gated, mapTensors, overRuns, updated } from './update.ts';
 
 export interface StepOptions {
   config: ClipConfig;
@@ -104,7 +105,7 @@ function stepUpdates(
   const { weightDecay = 0.05, layerDecay = 0.65 } = options;
   const scaler = precision === 'amp' ? lossScaling() : undefined;
   const recompute = gradCheckpointing ? blockSegments(config, student) : undefined;
-  const derived = gradientsOf(scaler ? scaler.scaled(loss) : loss, roles.student, { recompute });
+  const derived = gradient(scaler ? scaler.scaled(loss) : loss, roles.student, { recompute });
   const { sums, means } = overRuns(derived, runs, scalar('keep'));
   const { gradients, norm, squares } = bounded(scaler ? scaler.unscaled(means) : means, clip);
   const next = updated(roles.student, roles.teacher, gradients, {

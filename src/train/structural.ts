@@ -1,5 +1,5 @@
 /** Structural labels anew from the teacher: its features of all images, then vote and re-assign (METHOD §3). */
-import { type Starved, type VoteOptions, vote } from '../discover/vote.ts';
+import { type VoteOptions, vote } from '../discover/vote.ts';
 import { S3aError } from '../errors.ts';
 import { type EmbedAll, type TowerOptions, wholeTower } from './whole-tower.ts';
 
@@ -18,8 +18,6 @@ export interface RenewalOptions extends TowerOptions {
   clusters: Int32Array;
   /** Default 3. */
   rounds?: number;
-  /** What becomes of clusters without a name, as in `vote`. */
-  starved?: Starved;
   /** Default the vote of METHOD §3. */
   relabel?: Relabel;
   /** How images are embedded; default from their files by the whole tower. */
@@ -42,11 +40,11 @@ export interface Renewal {
 
 /** The renewal of structural labels, compiled once for all epochs; dispose of it when done. */
 export async function createRenewal(options: RenewalOptions): Promise<Renewal> {
-  const { config, root, files, prototypes, clusters, rounds, starved, device, threads } = options;
+  const { config, root, files, prototypes, clusters, rounds, device, threads } = options;
   const width = config.projection_dim;
   const whole = options.embedAll ? undefined : await wholeTower(options);
   const embedAll = options.embedAll ?? whole!.embedAll;
-  const relabel = options.relabel ?? byVote({ prototypes, width, rounds, starved, threads, device });
+  const relabel = options.relabel ?? byVote({ prototypes, width, rounds, threads, device });
   return {
     async labels(teacher, onProgress) {
       const [readable, features] = await embedAll(teacher, onProgress);

@@ -6,8 +6,6 @@ import {
   adamW,
   clipGradients,
   ema,
-  type GradientOptions,
-  gradient,
   gradientNorm,
   type LossScale,
   mul,
@@ -17,12 +15,6 @@ import {
   type Tensors,
   where,
 } from '../engine/index.ts';
-
-/** Gradients of a loss by the weights, under the weights' names. */
-export function gradientsOf(loss: Tensor, weights: Tensors, options?: GradientOptions): Tensors {
-  const derived = gradient(loss, Object.values(weights), options);
-  return Object.fromEntries(Object.keys(weights).map((name, i) => [name, derived[i]]));
-}
 
 /** Gradients summed over the runs of a step. */
 export interface RunSums {

@@ -5,6 +5,7 @@ import {
   cast,
   div,
   gemm,
+  gradient,
   gradientNorm,
   greater,
   input,
@@ -21,7 +22,7 @@ import {
   type Tensors,
 } from '../../engine/index.ts';
 import { pseudoLabels } from '../losses.ts';
-import { gradientsOf, updated } from '../update.ts';
+import { updated } from '../update.ts';
 import { alignmentLoss, fairnessLoss, instanceLoss, MOVING_FROM, reconstructionLoss } from './losses.ts';
 import { patchSize, toPatches } from './patches.ts';
 import { AVERAGE, HEAD, type MustStates, roleStates } from './states.ts';
@@ -57,7 +58,7 @@ export function mustProgram(options: MustStepOptions): Program {
     mul(losses[`${name}Loss`], scalar(`${name}Weight`)),
   );
   const loss = weighted.reduce(add, losses.instanceLoss);
-  const gradients = gradientsOf(loss, roles.student);
+  const gradients = gradient(loss, roles.student);
   const next = updated(roles.student, roles.teacher, gradients, {
     ...{ config, weightDecay, layerDecay },
     ...{ learningRate: scalar('learningRate'), step: scalar('step'), emaDecay: scalar('emaDecay') },
