@@ -25,6 +25,12 @@ export interface FusedStates {
   update(outputs: (name: string) => TensorData): Record<string, Float32Array>;
 }
 
+/**
+ * Bytes between arrays. Matrices are often whole pages of 4 KiB; arrays that begin at the same place of a page share sets of the
+ * cache, and loads wait for stores to another array.
+ */
+const GAP = 13 * STRIDE;
+
 /** Bytes of a weight that a call of the kernel takes: squares are summed up in float32 there, and in float64 after it. */
 const PIECE = 2 ** 19;
 
@@ -50,8 +56,8 @@ export function fusedStates(plans: readonly UpdatePlan[], norms: readonly FusedN
       const length = stretch(plan.size);
       const addresses = namesOf(plan).map(name => {
         arrays.set(name, new Float32Array(kernel.memory.buffer, end, plan.size));
-        end += length;
-        return end - length;
+        end += length + GAP;
+        return end - length - GAP;
       });
       updates.set(plan.weight, outputs => run(kernel, plan, addresses, length, outputs));
     }
@@ -99,7 +105,7 @@ function stretch(size: number): number {
 }
 
 function bytesOf(plan: UpdatePlan): number {
-  return namesOf(plan).length * stretch(plan.size);
+  return namesOf(plan).length * (stretch(plan.size) + GAP);
 }
 
 /** Updates that share a memory, in their order. */
