@@ -1,7 +1,7 @@
 /** Reading of exact byte ranges of files, with errors that name the file. */
 import { type FileHandle, open } from 'node:fs/promises';
 import { endianness } from 'node:os';
-import { messageOf, S3aError } from '../errors.ts';
+import { S3aError, whyOf } from '../errors.ts';
 
 // fs.read takes at most 2^31 − 1 bytes at once.
 const MAX_READ = 1 << 28;
@@ -22,7 +22,7 @@ export async function openBytes(path: string): Promise<ByteFile> {
   const failed = (error: unknown): S3aError =>
     error instanceof S3aError
       ? error
-      : new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, 'Check the path and its permissions.', {
+      : new S3aError('READ', `cannot read ${path}: ${whyOf(error)}`, 'Check the path and its permissions.', {
           cause: error,
         });
   let handle: FileHandle | undefined;

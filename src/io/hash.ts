@@ -1,7 +1,7 @@
 /** SHA-256 of bytes, files and JSON values: the keys of stages and inputs. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { messageOf, S3aError } from '../errors.ts';
+import { S3aError, whyOf } from '../errors.ts';
 import { stableStringify } from './json.ts';
 
 /** SHA-256 of text (as UTF-8) or of the bytes of any view, as 64 hexadecimal digits. */
@@ -15,7 +15,7 @@ export async function hashFile(path: string): Promise<string> {
   try {
     for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk as Buffer);
   } catch (error) {
-    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, undefined, { cause: error });
+    throw new S3aError('READ', `cannot read ${path}: ${whyOf(error)}`, undefined, { cause: error });
   }
   return hash.digest('hex');
 }

@@ -1,7 +1,7 @@
 /** A GGUF file before a library opens it: whether it is one, whole by its header, and what identifies it. */
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import { messageOf, S3aError } from '../errors.ts';
+import { S3aError, whyOf } from '../errors.ts';
 
 /** What was read of the file. */
 export interface GgufFile {
@@ -24,7 +24,7 @@ const LEAST_ENTRY = 13;
  */
 export async function checkGguf(path: string): Promise<GgufFile> {
   const handle = await open(path).catch(error => {
-    throw new S3aError('READ', `cannot read ${path}: ${messageOf(error)}`, 'Name a .gguf file with --llm-model.', {
+    throw new S3aError('READ', `cannot read ${path}: ${whyOf(error)}`, 'Name a .gguf file with --llm-model.', {
       cause: error,
     });
   });

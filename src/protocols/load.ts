@@ -1,7 +1,7 @@
 /** Protocols by name or file: the data a benchmark runs on, with true labels under seal. */
 import { stat } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
-import { messageOf, S3aError } from '../errors.ts';
+import { S3aError, whyOf } from '../errors.ts';
 import { type SealedLabels, sealLabels, type TrueClass } from '../evaluate/sealed-labels.ts';
 import { type Concept, normalizeName } from '../vocab/vocabulary.ts';
 import { readCustomProtocol } from './custom.ts';
@@ -58,7 +58,7 @@ export async function loadProtocol(
     throw new S3aError('DATASET', `${protocol.title} needs the folder that its files lie in`, hint);
   }
   const folder = resolve(dataFolder ?? '.');
-  const info = protocol.drawn ? undefined : await stat(folder).catch((error: unknown) => messageOf(error));
+  const info = protocol.drawn ? undefined : await stat(folder).catch((error: unknown) => whyOf(error));
   if (info !== undefined && (typeof info === 'string' || !info.isDirectory())) {
     const why = typeof info === 'string' ? info : 'it is no folder';
     throw new S3aError(
