@@ -9,10 +9,11 @@ import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/saf
 import { clipParameters, loadCheckpoint } from './checkpoint/checkpoint.ts';
 import { saveCheckpoint } from './checkpoint/save.ts';
 import { loadClip } from './clip.ts';
-import { createImageEncoder, createTextEncoder } from './encoders.ts';
+import { createImageEncoder, createTextEncoder, imagesAtOnce } from './encoders.ts';
 import { parseClipConfig } from './towers/config.ts';
 import { initialise } from './towers/initialise.ts';
 import { textParameters, textTower } from './towers/text.ts';
+import { visionParameters, visionTower } from './towers/vision.ts';
 
 const goldens = new URL('../../test/goldens/clip/', import.meta.url).pathname;
 let folder: string;
@@ -141,6 +142,37 @@ test('texts run at the shortest length that holds them, with the same result', a
   await images.dispose();
   expect(rows.length).toBe(24);
   expect(Math.hypot(...rows.subarray(16))).toBeCloseTo(1, 5);
+});
+
+test('a processor embeds images of many tokens a few at a time, with the same rows', async () => {
+  const tokens = (patch: number, size = 224) =>
+    parseClipConfig({ vision_config: { patch_size: patch, image_size: size } });
+  expect([32, 16, 14].map(patch => imagesAtOnce(tokens(patch), 32))).toEqual([16, 4, 2]);
+  expect([imagesAtOnce(tokens(14, 448), 32), imagesAtOnce(tokens(32), 5), imagesAtOnce(tokens(16), 3)]).toEqual([
+    1, 5, 3,
+  ]);
+  expect(imagesAtOnce(tokens(16), 32, 'webgpu')).toBe(32);
+
+  const narrow = { hidden_size: 8, intermediate_size: 16, num_hidden_layers: 2, num_attention_heads: 2 };
+  const config = parseClipConfig({
+    projection_dim: 8,
+    vision_config: { ...narrow, image_size: 32, patch_size: 2 },
+    text_config: { ...narrow, vocab_size: 64 },
+  });
+  expect(imagesAtOnce(config, 4)).toBe(2);
+  const weights = initialise(config, clipParameters(config), 5);
+  const checkpoint = { ...(await loadCheckpoint(`${goldens}gelu`)), config };
+  const pixels = Float32Array.from({ length: 5 * 3 * 1024 }, (_, i) => Math.sin(i * i));
+  const encoder = await createImageEncoder(checkpoint, { threads: 1, batch: 4 }, weights);
+  const rows = await encoder.embed(pixels);
+  await encoder.dispose();
+
+  const whole = visionTower(config, state, input('pixels', 'float32', [5, 3, 32, 32]));
+  const session = await compile(program({ z: whole }), { threads: 1 });
+  await session.setState(Object.fromEntries(visionParameters(config).map(({ name }) => [name, weights[name]])));
+  const { z } = await session.run({ pixels });
+  await session.dispose();
+  expect(rows).toBeAllclose(unit(z as Float32Array, 8), tolerance);
 });
 
 describe('a folder that does not fit is one clear line', () => {

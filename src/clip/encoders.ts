@@ -2,6 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import {
   compile,
+  type Device,
   input,
   l2Normalize,
   program,
@@ -13,6 +14,7 @@ import {
 import { S3aError } from '../errors.ts';
 import type { Checkpoint } from './checkpoint/checkpoint.ts';
 import type { ClipTokenizer, TokenBatch } from './tokenizer/tokenizer.ts';
+import type { ClipConfig } from './towers/config.ts';
 import type { Parameters } from './towers/parameters.ts';
 import { textTower } from './towers/text.ts';
 import { visionTower } from './towers/vision.ts';
@@ -24,8 +26,21 @@ import { visionTower } from './towers/vision.ts';
  */
 const MANY = 8;
 
+/**
+ * Tokens that a transformer computes at once on the processor. Beyond some number a product is slower, as its factor leaves the cache
+ * next to a core: with 32 images at once ViT-B/32 embeds 5 % fewer images a second than with 16, ViT-B/16 14 % fewer than with 4.
+ */
+const TOKENS = 800;
+
+/** How many of `batch` images one run of a session for embedding computes; the others follow in runs of their own. */
+export function imagesAtOnce({ vision_config: vision }: ClipConfig, batch: number, device: Device = 'cpu'): number {
+  if (device !== 'cpu' || vision.model_type === 's3a_resnet') return batch;
+  const tokens = (vision.image_size / vision.patch_size) ** 2;
+  return Math.min(batch, 2 ** Math.max(0, Math.floor(Math.log2(TOKENS / tokens))));
+}
+
 export interface EncoderOptions extends SessionOptions {
-  /** Rows computed at once; default 32 images or 64 texts. */
+  /** Rows computed at once, of images at most; default 32 images or 64 texts. */
   batch?: number;
 }
 
@@ -67,19 +82,20 @@ export async function createImageEncoder(
   const size = config.vision_config.image_size;
   const pixelsOf = 3 * size * size;
   const convolves = config.vision_config.model_type === 's3a_resnet';
+  const atOnce = imagesAtOnce(config, batch, options.device);
   const session = await compileTower(
     checkpoint,
     { frozen: convolves || batch < MANY || 'cuda', ...options },
     weights,
-    params => visionTower(config, params, input('pixels', 'float32', [batch, 3, size, size])),
+    params => visionTower(config, params, input('pixels', 'float32', [atOnce, 3, size, size])),
   );
   return {
     async embed(pixels, onProgress) {
       if (pixels.length % pixelsOf !== 0) {
         throw new S3aError('SHAPE', `${pixels.length} values are not whole images of [3, ${size}, ${size}]`);
       }
-      return batched(pixels.length / pixelsOf, batch, config.projection_dim, onProgress, async (start, end) => {
-        const part = new Float32Array(batch * pixelsOf);
+      return batched(pixels.length / pixelsOf, atOnce, config.projection_dim, onProgress, async (start, end) => {
+        const part = new Float32Array(atOnce * pixelsOf);
         part.set(pixels.subarray(start * pixelsOf, end * pixelsOf));
         return (await session.run({ pixels: part })).embedding as Float32Array;
       });

@@ -1,4 +1,5 @@
 /** What a whole `fit` holds in memory, stage by stage, from sizes that are known before it starts. */
+import { imagesAtOnce } from '../clip/encoders.ts';
 import type { ClipConfig } from '../clip/towers/config.ts';
 import type { Parameters } from '../clip/towers/parameters.ts';
 import { textTower } from '../clip/towers/text.ts';
@@ -66,7 +67,7 @@ const ARENA = 1.5;
 const CONSTANT = 3;
 /** The share of a tower's weights that the allocator keeps when the tower is released. */
 const KEPT = 0.7;
-/** Images embedded at once where labels are renewed, texts embedded at once, and their tokens. */
+/** Images embedded at once, at most, where labels are renewed; texts embedded at once, and their tokens. */
 const RENEWED = 32;
 const TEXTS = 64;
 const LENGTHS = [16, 32];
@@ -82,7 +83,8 @@ export function fitMemory(sizes: FitSizes): StageMemory[] {
   const waiting = (batch: number, views: number): number => (Math.max(1, workers) + 2) * views * batch * pixels;
 
   const convolves = vision.model_type === 's3a_resnet';
-  const embedding = memoryOf(imageProgram(config, embedBatch), convolves || embedBatch < MANY);
+  const atOnce = imagesAtOnce(config, embedBatch, sizes.device);
+  const embedding = memoryOf(imageProgram(config, atOnce), convolves || embedBatch < MANY);
   const embed = { ...none, ...embedding, images: waiting(embedBatch, 1) };
 
   // Texts run at the lengths that hold them, each with the weights of its own session.
@@ -125,7 +127,8 @@ function trainingPeaks(
   const stacks = calls > 1 ? 2 * calls * fedBytes(graph) : 0;
   const tables = 4 * config.projection_dim * (names + 2 * images);
   // The teacher is read out of the step's session, and embeds in one of its own.
-  const renewal = renews && !kept ? memoryOf(imageProgram(config, RENEWED)) : { weights: 0, values: 0 };
+  const renewal =
+    renews && !kept ? memoryOf(imageProgram(config, imagesAtOnce(config, RENEWED, device))) : { weights: 0, values: 0 };
   const steps = {
     weights: step.weights + 2 * renewal.weights,
     values: step.values + renewal.values + tables,

@@ -1,4 +1,5 @@
 /** Embeddings of image files by the whole of an image tower whose weights change from pass to pass. */
+import { imagesAtOnce } from '../clip/encoders.ts';
 import type { Preprocess } from '../clip/preprocess.ts';
 import type { ClipConfig } from '../clip/towers/config.ts';
 import { visionParameters, visionTower } from '../clip/towers/vision.ts';
@@ -20,7 +21,7 @@ export interface TowerOptions extends Pick<SessionOptions, 'device' | 'threads'>
   /** Folder that `files` are relative to. */
   root: string;
   files: readonly string[];
-  /** Images computed at once; default 32. */
+  /** Images computed at once; default `imagesAtOnce` of 32. */
   batch?: number;
   workers?: number;
 }
@@ -35,7 +36,7 @@ export async function wholeTower(
   frozen = options.device === 'cuda',
 ): Promise<{ embedAll: EmbedAll; dispose(): Promise<void> }> {
   const { config, preprocess, root, files, device, threads, workers = 0 } = options;
-  const batch = Math.min(options.batch ?? 32, files.length);
+  const batch = Math.min(options.batch ?? imagesAtOnce(config, 32, device), files.length);
   const names = visionParameters(config).map(({ name }) => name);
   const tower = visionTower(config, state, input('pixels', 'float32', [batch, 3, preprocess.size, preprocess.size]));
   const graph = program({ embedding: l2Normalize(tower) });

@@ -21,5 +21,7 @@ export const modelFields = {
   threads: count(1, 1024)
     .optional()
     .describe('Threads of the arithmetic; without it one a physical core. Same bytes only at the same number'),
-  embedBatch: count(1, 4096).default(32).describe('Images embedded at once'),
+  embedBatch: count(1, 4096)
+    .default(32)
+    .describe('Images loaded to be embedded at once; a processor takes large ones in smaller parts'),
 };
