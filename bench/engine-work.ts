@@ -1,5 +1,6 @@
 /** What bench/engine.ts measures: embedding, training step and S³A step of an image tower, and plain products. */
 import { readFile } from 'node:fs/promises';
+import { areConstants, imagesAtOnce } from '../src/clip/encoders.ts';
 import { type ClipConfig, parseClipConfig } from '../src/clip/towers/config.ts';
 import { visionParameters, visionTower } from '../src/clip/towers/vision.ts';
 import {
@@ -81,9 +82,13 @@ export async function prepare(
   work: WorkName,
   { precision, ...options }: SessionOptions & { precision?: Precision },
 ): Promise<Work> {
-  const graph = programOf(model, work, precision);
   // As the encoders of src/clip do it, and the training under CUDA.
-  const session = await compile(graph, { ...options, frozen: work === 'embed' || options.device === 'cuda' });
+  const embeds = work === 'embed';
+  const { config, batch } = model;
+  const atOnce = embeds ? imagesAtOnce(config, batch, options.device) : batch;
+  const graph = programOf({ ...model, batch: atOnce }, work, precision);
+  const frozen = (embeds && areConstants(config, batch)) || options.device === 'cuda';
+  const session = await compile(graph, { ...options, frozen });
   const weights = randomWeights(model);
   const copies: Record<string, TensorData> = { head: noise(model.names * model.config.projection_dim, 2, 0.05) };
   for (const [name, data] of Object.entries(weights)) {
@@ -94,12 +99,16 @@ export async function prepare(
   await session.setState(precisionStart(work === 'step' ? precision : undefined));
   const feeds = feedsOf(graph);
   const { steps = 1 } = options;
+  const once = options.steps === undefined ? stagedRuns(session, feeds) : stackedRuns(session, feeds, steps);
+  const parts = Math.ceil(batch / atOnce);
   return {
     name: `${model.name} ${work}`,
-    amount: steps * model.batch,
+    amount: steps * batch,
     unit: 'images/s',
-    flops: steps * flopsOf(graph),
-    run: options.steps === undefined ? stagedRuns(session, feeds) : stackedRuns(session, feeds, steps),
+    flops: steps * parts * flopsOf(graph),
+    run: async () => {
+      for (let part = 0; part < parts; part++) await once();
+    },
     dispose: () => session.dispose(),
   };
 }

@@ -39,6 +39,11 @@ export function imagesAtOnce({ vision_config: vision }: ClipConfig, batch: numbe
   return Math.min(batch, 2 ** Math.max(0, Math.floor(Math.log2(TOKENS / tokens))));
 }
 
+/** Whether an image tower's weights are constants of a session that embeds `batch` images. */
+export function areConstants({ vision_config: vision }: ClipConfig, batch: number): boolean {
+  return vision.model_type === 's3a_resnet' || batch < MANY;
+}
+
 export interface EncoderOptions extends SessionOptions {
   /** Rows computed at once, of images at most; default 32 images or 64 texts. */
   batch?: number;
@@ -81,11 +86,10 @@ export async function createImageEncoder(
   const { config } = checkpoint;
   const size = config.vision_config.image_size;
   const pixelsOf = 3 * size * size;
-  const convolves = config.vision_config.model_type === 's3a_resnet';
   const atOnce = imagesAtOnce(config, batch, options.device);
   const session = await compileTower(
     checkpoint,
-    { frozen: convolves || batch < MANY || 'cuda', ...options },
+    { frozen: areConstants(config, batch) || 'cuda', ...options },
     weights,
     params => visionTower(config, params, input('pixels', 'float32', [atOnce, 3, size, size])),
   );

@@ -1,5 +1,5 @@
 /** What a whole `fit` holds in memory, stage by stage, from sizes that are known before it starts. */
-import { imagesAtOnce } from '../clip/encoders.ts';
+import { areConstants, imagesAtOnce } from '../clip/encoders.ts';
 import type { ClipConfig } from '../clip/towers/config.ts';
 import type { Parameters } from '../clip/towers/parameters.ts';
 import { textTower } from '../clip/towers/text.ts';
@@ -71,8 +71,6 @@ const KEPT = 0.7;
 const RENEWED = 32;
 const TEXTS = 64;
 const LENGTHS = [16, 32];
-/** Images from whose number on `embed` has no constants (clip/encoders.ts). */
-const MANY = 8;
 
 /** The peaks of the stages that hold a model, in their order. */
 export function fitMemory(sizes: FitSizes): StageMemory[] {
@@ -82,9 +80,8 @@ export function fitMemory(sizes: FitSizes): StageMemory[] {
   const none: MemoryParts = { process: sizes.process, threads: THREADS, left: 0, weights: 0, values: 0, images: 0 };
   const waiting = (batch: number, views: number): number => (Math.max(1, workers) + 2) * views * batch * pixels;
 
-  const convolves = vision.model_type === 's3a_resnet';
   const atOnce = imagesAtOnce(config, embedBatch, sizes.device);
-  const embedding = memoryOf(imageProgram(config, atOnce), convolves || embedBatch < MANY);
+  const embedding = memoryOf(imageProgram(config, atOnce), areConstants(config, embedBatch));
   const embed = { ...none, ...embedding, images: waiting(embedBatch, 1) };
 
   // Texts run at the lengths that hold them, each with the weights of its own session.
